@@ -1,0 +1,1 @@
+"""The collector: intake → store → energy → insight → alerts → api."""

@@ -1,0 +1,1 @@
+"""Where the collector keeps what gateways sent, and what was computed from it."""

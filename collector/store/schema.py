@@ -1,0 +1,340 @@
+"""Every table of the collector, once, for all databases.
+
+The key of each table that grows with the readings begins with `site_id`, so that one batch touches one
+site's rows only and a distributed database can keep a site together. All times are milliseconds since
+1970, UTC.
+"""
+
+from sqlalchemy import (
+    JSON,
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# A STRICT table of SQLite knows INTEGER, REAL, TEXT and BLOB only.
+BigInt = BigInteger().with_variant(Integer(), "sqlite")
+Real = Double().with_variant(REAL(), "sqlite")
+Flag = Boolean().with_variant(Integer(), "sqlite")
+Json = JSON
+
+
+def _ms(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInt, nullable=nullable)
+
+
+site = Table(
+    "site",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("code", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("timezone", Text, nullable=False, server_default="Asia/Shanghai"),
+)
+
+gateway = Table(
+    "gateway",
+    metadata,
+    Column("id", Text, primary_key=True),  # "gw-" + 12 hex digits, minted at enrolment
+    Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),  # active | revoked
+    Column("public_key", LargeBinary, nullable=False),  # Ed25519, 32 bytes: signs envelopes and is certified
+    Column("certificate_serial", Text, nullable=False),
+    _ms("enrolled_ms"),
+    _ms("revoked_ms", nullable=True),
+    _ms("last_seen_ms", nullable=True),  # collector's clock at the last accepted batch
+    Column("clock_skew_ms", BigInt, nullable=True),  # gateway minus collector, at the last batch
+)
+
+enrollment_token = Table(
+    "enrollment_token",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
+    Column("gateway_name", Text, nullable=False),
+    _ms("created_ms"),
+    _ms("expires_ms"),
+    _ms("used_ms", nullable=True),
+    Column("used_by", Text, nullable=True),
+)
+
+content_key = Table(
+    "content_key",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("gateway_id", Text, primary_key=True),
+    Column("key_id", LargeBinary, primary_key=True),
+    Column("package", LargeBinary, nullable=False),  # as the gateway signed it; opened on use
+    _ms("received_ms"),
+)
+
+epoch = Table(
+    "epoch",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True),  # small number that readings refer to; counted per site
+    Column("gateway_id", Text, nullable=False),
+    Column("epoch", LargeBinary, nullable=False),  # 16 bytes, minted by the gateway's store
+    Column(
+        "high_water", BigInt, nullable=False, server_default="0"
+    ),  # all sequence numbers up to here are stored
+    UniqueConstraint("site_id", "gateway_id", "epoch"),
+)
+
+envelope = Table(
+    "envelope",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("epoch_id", Integer, primary_key=True),
+    Column("number", BigInt, primary_key=True),
+    Column("first_seq", BigInt, nullable=False),
+    Column("last_seq", BigInt, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _ms("received_ms"),
+    ForeignKeyConstraint(["site_id", "epoch_id"], ["epoch.site_id", "epoch.id"]),
+)
+
+device = Table(
+    "device",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True),  # counted per site
+    Column("gateway_id", Text, nullable=False),
+    Column("device_id", Text, nullable=False),  # as the gateway's configuration names it
+    Column("name", Text, nullable=False),
+    Column("profile", Text, nullable=False, server_default=""),  # "" until the gateway has described it
+    Column("profile_version", Text, nullable=False, server_default=""),
+    Column("period_s", Real, nullable=True),
+    UniqueConstraint("site_id", "gateway_id", "device_id"),
+)
+
+point = Table(
+    "point",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True),  # counted per site
+    Column("device", Integer, nullable=False),  # device.id
+    Column("name", Text, nullable=False),
+    Column("unit", Text, nullable=False, server_default=""),
+    Column("kind", Text, nullable=False, server_default="gauge"),  # gauge | counter | state
+    Column("item_code", Text, nullable=True),
+    Column("decimals", Integer, nullable=False, server_default="3"),
+    Column("modulus", Real, nullable=True),
+    Column("max_rate_per_h", Real, nullable=True),
+    UniqueConstraint("site_id", "device", "name"),
+    ForeignKeyConstraint(["site_id", "device"], ["device.site_id", "device.id"]),
+)
+
+reading = Table(
+    "reading",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("point_id", Integer, primary_key=True),
+    Column("measured_ms", BigInt, primary_key=True),
+    _ms("received_ms"),
+    Column("value", Real, nullable=True),
+    Column("quality", Integer, nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("epoch_id", Integer, nullable=False),  # with seq: names the envelope that brought it
+    Column("seq", BigInt, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+)
+
+reading_revision = Table(
+    "reading_revision",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("point_id", Integer, primary_key=True),
+    Column("measured_ms", BigInt, primary_key=True),
+    Column("epoch_id", Integer, primary_key=True),
+    Column("seq", BigInt, primary_key=True),
+    _ms("received_ms"),
+    Column("value", Real, nullable=True),
+    Column("quality", Integer, nullable=False),
+    Column("reason", Integer, nullable=False),
+    comment="another value for a point and time that reading already holds",
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("epoch_id", Integer, primary_key=True),
+    Column("seq", BigInt, primary_key=True),
+    Column("item", Json, nullable=False),
+    Column("reason", Text, nullable=False),
+    _ms("quarantined_ms"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("epoch_id", Integer, primary_key=True),
+    Column("seq", BigInt, primary_key=True),
+    Column("gateway_id", Text, nullable=False),
+    Column("device_id", Text, nullable=False),  # as the gateway's configuration names it
+    Column("kind", Text, nullable=False),
+    Column("data", Json, nullable=False),
+    _ms("measured_ms"),
+    _ms("received_ms"),
+    Index("ix_event_site_id_measured_ms", "site_id", "measured_ms"),
+)
+
+latest = Table(
+    "latest",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("point_id", Integer, primary_key=True),
+    _ms("measured_ms"),
+    _ms("received_ms"),
+    Column("value", Real, nullable=True),
+    Column("quality", Integer, nullable=False),
+    Column("reason", Integer, nullable=False),
+    _ms("stored_ms"),
+)
+
+dirty_hour = Table(
+    "dirty_hour",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("point_id", Integer, primary_key=True),
+    Column("hour_ms", BigInt, primary_key=True),
+    Column(
+        "marked_no", BigInt, nullable=False
+    ),  # changes with each mark, so that a job clears only what it saw
+)
+
+consumption_hour = Table(
+    "consumption_hour",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("point_id", Integer, primary_key=True),
+    Column("hour_ms", BigInt, primary_key=True),
+    Column("value", Real, nullable=True),  # NULL exactly when state is missing
+    Column("coverage", Real, nullable=False),  # 0 to 1: the share of the hour between usable readings
+    Column("state", Text, nullable=False),  # measured | estimated | suspect | missing
+    _ms("computed_ms"),
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True),  # counted per site
+    Column("detector", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # "point:12", "gateway:gw-…"
+    _ms("start_ms"),
+    _ms("end_ms"),
+    Column("score", Real, nullable=False),
+    Column("data", Json, nullable=False),  # expected, seen, excess, unit, model version, texts
+    _ms("found_ms"),
+    UniqueConstraint("site_id", "detector", "subject", "start_ms"),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True),  # counted per site
+    Column("condition", Text, nullable=False),  # "stuck:point:12": one open alert for each
+    Column("detector", Text, nullable=False),
+    Column("state", Text, nullable=False),  # firing | acknowledged | resolved
+    Column("severity", Text, nullable=False),  # warning | critical
+    Column("data", Json, nullable=False),  # title and text in zh and en, excess, since, subject
+    _ms("opened_ms"),  # event time: when the condition began to hold
+    Column("acknowledged_by", Text, nullable=True),
+    _ms("acknowledged_ms", nullable=True),
+    _ms("resolved_ms", nullable=True),
+    Column("resolved_by", Text, nullable=True),  # a person's token name, or "recovered"
+    Index(
+        "uq_alert_open_condition",
+        "site_id",
+        "condition",
+        unique=True,
+        sqlite_where=text("state IN ('firing', 'acknowledged')"),
+        postgresql_where=text("state IN ('firing', 'acknowledged')"),
+    ),
+)
+
+alert_change = Table(
+    "alert_change",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # the cursor of the event stream
+    Column("site_id", Integer, nullable=False),
+    Column("alert_id", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    _ms("at_ms"),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("site_id", Integer, nullable=False),
+    Column("alert_id", Integer, nullable=False),
+    Column("receiver", Text, nullable=False),  # name of the receiver in the settings
+    Column("message", Json, nullable=False),
+    Column("state", Text, nullable=False),  # waiting | sent | dead
+    Column("tries", Integer, nullable=False, server_default="0"),
+    _ms("next_try_ms"),
+    Column("last_error", Text, nullable=True),
+    _ms("created_ms"),
+    _ms("sent_ms", nullable=True),
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", Json, nullable=False),  # ["read", "alerts:write"]
+    Column("sites", Json, nullable=True),  # site codes it may see; NULL: all
+    _ms("created_ms"),
+    _ms("expires_ms"),
+    _ms("revoked_ms", nullable=True),
+)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("gateway_id", Text, nullable=False),  # "" when even that could not be read
+    Column("code", Text, nullable=False),  # the problem type that was answered
+    Column("detail", Text, nullable=False),
+    Column("count", Integer, nullable=False, server_default="1"),
+    _ms("first_ms"),
+    _ms("last_ms"),
+    UniqueConstraint("gateway_id", "code"),
+)
