@@ -118,6 +118,8 @@ envelope = Table(
     Column("body", LargeBinary, nullable=False),
     _ms("received_ms"),
     ForeignKeyConstraint(["site_id", "epoch_id"], ["epoch.site_id", "epoch.id"]),
+    # From a reading back to the envelope that brought it, and which sequence numbers are missing.
+    Index("ix_envelope_site_id_last_seq", "site_id", "epoch_id", "last_seq"),
 )
 
 device = Table(
