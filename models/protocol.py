@@ -1,0 +1,119 @@
+"""What gateway and collector say to each other beside envelopes: enrolment, receipts, problems."""
+
+import base64
+import binascii
+from typing import Final
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import BadInput
+
+PROBLEM: Final = "urn:gatehouse:problem:"
+"""Every refusal is problem+json (RFC 9457) whose `type` is this and one of the codes below."""
+
+
+class Code:
+    """Refusals that a program acts on. Each stands for one thing that the caller can do."""
+
+    MALFORMED: Final = "malformed"  # 400: not what this address takes
+    NO_CERTIFICATE: Final = "no-certificate"  # 401: enrol first
+    REVOKED: Final = "revoked"  # 403: stop sending until a person has enrolled the gateway again
+    FOREIGN_GATEWAY: Final = "foreign-gateway"  # 403: sealed by another gateway than sends it
+    TOKEN_UNKNOWN: Final = "token-unknown"  # noqa: S105  # 403
+    TOKEN_USED: Final = "token-used"  # noqa: S105  # 403
+    TOKEN_EXPIRED: Final = "token-expired"  # noqa: S105  # 403
+    UNKNOWN_KEY: Final = "unknown-key"  # 409: send the key package, then the same envelope again
+    CHAIN_BROKEN: Final = "chain-broken"  # 409: another envelope holds this number or these items
+    TOO_LARGE: Final = "too-large"  # 413
+    BAD_SIGNATURE: Final = "bad-signature"  # 422
+    CANNOT_OPEN: Final = "cannot-open"  # 422
+    BUSY: Final = "busy"  # 503 with Retry-After
+
+
+class EnrollRequest(BaseModel):
+    """Asks for a certificate. The secret is that of the token; the key never leaves the gateway."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: str = Field(max_length=200, repr=False)
+    csr_pem: str = Field(max_length=10_000)
+    agent_version: str = Field(max_length=100)
+
+
+class EnrollResponse(BaseModel):
+    """What makes a gateway one of this collector's."""
+
+    gateway_id: str
+    site_code: str
+    certificate_pem: str
+    collector_key: str = Field(description="base64 of the hybrid public key that content keys are sealed to")
+
+
+class Quarantined(BaseModel):
+    """One item that the collector keeps aside because it cannot be right."""
+
+    seq: int
+    reason: str
+
+
+class Receipt(BaseModel):
+    """Given after the commit, and only then. The same envelope gets the same receipt, with `already`."""
+
+    epoch: str = Field(description="hex")
+    number: int
+    digest: str = Field(description="SHA-256 of the envelope as received, hex")
+    stored: int = Field(description="items of this batch that the collector holds, quarantined ones included")
+    already: bool = Field(description="the batch was stored before; this time nothing changed")
+    quarantined: list[Quarantined]
+    high_water: int = Field(description="every sequence number of the epoch up to this one is stored")
+    missing: list[tuple[int, int]] = Field(
+        description="first and last sequence numbers not yet stored, at most 100"
+    )
+
+
+class _TokenFields(msgspec.Struct, array_like=True, frozen=True):
+    url: str
+    ca_certificate_der: bytes
+    secret: str
+
+
+class TokenMalformed(BadInput):
+    """The text is no enrolment token."""
+
+
+class EnrollmentToken(msgspec.Struct, frozen=True, kw_only=True):
+    """What a technician carries to the gateway: where the collector is, its CA, and a secret for one use.
+
+    The CA itself is in it, so that the first connection is already verified.
+    """
+
+    url: str
+    ca_certificate_der: bytes
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"EnrollmentToken(url={self.url!r})"
+
+    def encode(self) -> str:
+        packed = msgspec.msgpack.encode(_TokenFields(self.url, self.ca_certificate_der, self.secret))
+        return _TOKEN_PREFIX + base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+    @classmethod
+    def decode(cls, text: str) -> "EnrollmentToken":
+        """Spaces and line breaks, as copying brings them in, are ignored."""
+        text = "".join(text.split())
+        if not text.startswith(_TOKEN_PREFIX):
+            raise TokenMalformed(f"an enrolment token begins with {_TOKEN_PREFIX!r}; copy it whole")
+        packed = text.removeprefix(_TOKEN_PREFIX)
+        try:
+            fields = msgspec.msgpack.decode(
+                base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True),
+                type=_TokenFields,
+            )
+        except (binascii.Error, ValueError, msgspec.MsgspecError):
+            raise TokenMalformed("the enrolment token is cut off or changed; copy it whole") from None
+        return cls(url=fields.url, ca_certificate_der=fields.ca_certificate_der, secret=fields.secret)
+
+
+_TOKEN_PREFIX = "ghe1."  # noqa: S105

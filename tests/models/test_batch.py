@@ -1,0 +1,192 @@
+"""A batch comes back bit for bit, and bytes that are no batch are refused."""
+
+import math
+import random
+import struct
+
+import msgspec
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.batch import MAX_UNPACKED_BYTES, BatchMalformed, decode_columns, decode_items, encode_items
+from models.reading import Event, Item, Quality, Reading, Reason
+
+YEAR_2106_MS = 4_294_967_296_000
+times = st.integers(-YEAR_2106_MS, YEAR_2106_MS)
+bits_of_any_float = st.integers(0, 2**64 - 1).map(
+    lambda bits: struct.unpack("<d", struct.pack("<Q", bits))[0]
+)
+values = st.one_of(
+    st.none(),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(width=32),
+    bits_of_any_float,
+    st.decimals(-(10**7), 10**7, places=2).map(float),
+    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 2.0**53, 2.0**53 + 2, 1e300]),
+)
+names = st.text(min_size=1, max_size=12)
+readings = st.builds(
+    Reading,
+    device_id=names,
+    point=names,
+    value=values,
+    quality=st.sampled_from(Quality),
+    reason=st.sampled_from(Reason),
+    measured_ms=times,
+    received_ms=times,
+)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+events = st.builds(
+    Event,
+    device_id=names,
+    kind=names,
+    data=st.dictionaries(st.text(max_size=8), json_values, max_size=4),
+    measured_ms=times,
+    received_ms=times,
+)
+batches = st.lists(st.one_of(readings, readings, readings, events), max_size=60)
+
+
+def exactly(items: list[Item]) -> list[object]:
+    """Items so that only the very same bits are equal: NaN to itself, and -0 not to 0."""
+    return [
+        (
+            item.device_id,
+            item.point,
+            _bits(item.value),
+            item.quality,
+            item.reason,
+            item.measured_ms,
+            item.received_ms,
+        )
+        if isinstance(item, Reading)
+        else item
+        for item in items
+    ]
+
+
+def _bits(value: float | None) -> bytes | None:
+    return None if value is None else struct.pack("<d", value)
+
+
+@given(batches)
+@settings(max_examples=300, deadline=None)
+def test_what_was_encoded_comes_back_bit_for_bit_and_in_order(items: list[Item]) -> None:
+    assert exactly(decode_items(encode_items(items))) == exactly(items)
+
+
+@given(batches)
+@settings(deadline=None)
+def test_columns_say_the_same_as_items(items: list[Item]) -> None:
+    columns = decode_columns(encode_items(items))
+    assert columns.count == len(items)
+    rebuilt: dict[int, Item] = dict(columns.events)
+    for i, offset in enumerate(columns.offset):
+        device_id, point = columns.series[columns.series_index[i]]
+        rebuilt[offset] = Reading(
+            device_id=device_id,
+            point=point,
+            value=columns.value[i],
+            quality=Quality(columns.quality[i]),
+            reason=Reason(columns.reason[i]),
+            measured_ms=columns.measured_ms[i],
+            received_ms=columns.received_ms[i],
+        )
+    assert exactly([rebuilt[i] for i in range(len(items))]) == exactly(items)
+
+
+def meter_readings(count: int) -> list[Item]:
+    """Polls of meters with 20 points, as an agent makes them: times per reply, short decimals, counters."""
+    chance = random.Random(7)
+    energy = 123_456.78
+    made: list[Item] = []
+    for sweep in range(count // 20):
+        at = 1_772_400_000_000 + sweep * 3_000 + chance.randrange(5)
+        energy = round(energy + chance.random() / 10, 2)
+        for point in range(20):
+            value = energy if point == 19 else round(chance.gauss(230, 1), 1)
+            device_id = f"meter-{sweep % 20:02}"
+            made.append(
+                Reading(
+                    device_id=device_id, point=f"p{point}", value=value, measured_ms=at, received_ms=at + 3
+                )
+            )
+    return made
+
+
+def test_a_hundred_thousand_readings_come_back_and_take_under_three_bytes_each() -> None:
+    items = meter_readings(100_000)
+    data = encode_items(items)
+    assert decode_items(data) == items
+    assert len(data) < 3 * len(items)
+
+
+def test_one_reading_comes_back() -> None:
+    items = meter_readings(20)[:1]
+    assert decode_items(encode_items(items)) == items
+
+
+def test_an_event_in_chinese_comes_back_between_the_readings_around_it() -> None:
+    before, after = meter_readings(20)[:2]
+    event = Event(
+        device_id="door-1",
+        kind="door.forced",
+        data={"文": "一号楼东门被强行打开"},
+        measured_ms=0,
+        received_ms=1,
+    )
+    assert decode_items(encode_items([before, event, after])) == [before, event, after]
+
+
+@given(batches.filter(bool), st.data())
+@settings(deadline=None)
+def test_a_truncated_batch_is_refused(items: list[Item], data: st.DataObject) -> None:
+    encoded = encode_items(items)
+    with pytest.raises(BatchMalformed):
+        decode_items(encoded[: data.draw(st.integers(0, len(encoded) - 1))])
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_decoded_or_refused_and_never_crash(noise: bytes) -> None:
+    with pytest.raises(BatchMalformed):
+        decode_items(zstandard.compress(noise))
+
+
+@given(batches.filter(bool), st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_batch_changed_inside_its_compression_is_refused_or_whole(
+    items: list[Item], data: st.DataObject
+) -> None:
+    """Who can sign may still send nonsense: it must be told apart from data without a crash."""
+    fields = msgspec.msgpack.decode(zstandard.decompress(encode_items(items)))
+    at = data.draw(st.integers(0, len(fields) - 1))
+    other = msgspec.msgpack.decode(zstandard.decompress(encode_items(data.draw(batches))))
+    fields[at] = data.draw(st.sampled_from([other[at], b"", b"\x09", b"\x01", 2**63, [], ["x"], None, -1]))
+    changed = zstandard.compress(msgspec.msgpack.encode(fields))
+    try:
+        decoded = decode_items(changed)
+    except BatchMalformed:
+        return
+    assert exactly(decode_items(encode_items(decoded))) == exactly(decoded)
+
+
+def test_a_small_batch_that_unpacks_to_gigabytes_is_refused_before_it_does() -> None:
+    bomb = zstandard.compress(bytes(MAX_UNPACKED_BYTES + 1))
+    with pytest.raises(BatchMalformed, match="unpacks to"):
+        decode_items(bomb)
+
+
+def test_a_batch_that_hides_its_size_is_refused() -> None:
+    hidden = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(100))
+    with pytest.raises(BatchMalformed):
+        decode_items(hidden)
