@@ -8,7 +8,6 @@ only when dividing gives back the very same floats.
 """
 
 import math
-import struct
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
@@ -170,7 +169,7 @@ def decode_columns(data: bytes) -> Columns:
         IndexError,
         OverflowError,
         StopIteration,
-        struct.error,
+        RecursionError,
     ) as err:
         raise BatchMalformed(f"not a batch of version {_VERSION}: {err}") from err
 

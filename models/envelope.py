@@ -235,7 +235,7 @@ def _split(body: bytes) -> tuple[Header, bytes, bytes]:
         raise EnvelopeRefused("malformed", "cut off")
     try:
         header = _header_decoder.decode(body[6:end])
-    except msgspec.MsgspecError as err:
+    except _UNREADABLE as err:
         raise EnvelopeRefused("malformed", f"header: {err}") from err
     if header.suite != SUITE:
         raise EnvelopeRefused("malformed", f"suite {header.suite}; this side knows suite {SUITE}")
@@ -251,7 +251,7 @@ def _split_package(package: bytes) -> _Package:
         raise EnvelopeRefused("malformed", "not a key package")
     try:
         parts = _package_decoder.decode(package[4:-_SIGNATURE_BYTES])
-    except msgspec.MsgspecError as err:
+    except _UNREADABLE as err:
         raise EnvelopeRefused("malformed", f"key package: {err}") from err
     if len(parts.key_id) != 16:
         raise EnvelopeRefused("malformed", "key package: the key id has 16 bytes")
@@ -281,5 +281,7 @@ def _public_key(data: bytes) -> hpke.MLKEM768X25519PublicKey:
     )
 
 
+# msgspec reports bad UTF-8 and too deep nesting by Python's own errors.
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _package_decoder = msgspec.msgpack.Decoder(_Package)

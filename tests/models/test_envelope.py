@@ -118,10 +118,10 @@ def test_every_flipped_bit_of_a_key_package_is_refused() -> None:
             )
 
 
-@pytest.mark.parametrize("length", range(0, len(ENVELOPE.body), 3))
-def test_a_truncated_envelope_is_refused(length: int) -> None:
-    with pytest.raises(EnvelopeRefused):
-        opened(ENVELOPE.body[:length])
+def test_a_truncated_envelope_is_refused() -> None:
+    for length in range(len(ENVELOPE.body)):
+        with pytest.raises(EnvelopeRefused):
+            opened(ENVELOPE.body[:length])
 
 
 def test_an_envelope_with_bytes_behind_it_is_refused() -> None:
