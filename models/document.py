@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from models.document_hints import Step, is_secret, suggest, told_by_pydantic
+from models.document_hints import Step, is_secret, told_by_pydantic
 from models.errors import NeedsAHuman
 
 MAX_BYTES = 4_000_000  # a gateway with 5000 devices has 1 MB; more is not a configuration
@@ -339,15 +339,3 @@ def _plain(text: str) -> Any:
         if _FLOAT.fullmatch(text):
             return float(text)
     return text
-
-
-__all__ = [
-    "Document",
-    "DocumentMistakes",
-    "Mistake",
-    "Path",
-    "Problem",
-    "load_document",
-    "parse_document",
-    "suggest",
-]

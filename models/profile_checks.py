@@ -1,0 +1,164 @@
+"""Finds the mistakes of a profile that only show when it is looked at as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from models.document import Mistake
+from models.document_hints import suggest
+
+if TYPE_CHECKING:
+    from models.profile import Golden, Profile, ProfilePoint
+
+COUNTER_UNITS = frozenset(
+    {"Wh", "kWh", "MWh", "varh", "kvarh", "Mvarh", "VAh", "kVAh", "MVAh", "Ah", "kJ", "MJ", "GJ", "L", "m3"}
+    | {"s", "min", "h", "d", "kg", "t", "1"}
+)
+"""What adds up. A counter in kW or V is a mistake: its differences would be taken for consumption."""
+
+_READS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+_NAN_TYPES = ("float32", "float64")
+
+
+def find_mistakes(profile: Profile) -> Iterator[Mistake]:
+    """All mistakes of a profile whose single values are right."""
+    yield from _names(profile)
+    for index, point in enumerate(profile.points):
+        yield from _place(profile, point, ("points", index))
+        yield from _meaning(profile, point, ("points", index))
+    yield from _overlaps(profile)
+    for index, golden in enumerate(profile.golden):
+        yield from _golden(profile, golden, ("golden", index))
+
+
+def _names(profile: Profile) -> Iterator[Mistake]:
+    seen = set()
+    for index, point in enumerate(profile.points):
+        if point.name in seen:
+            yield Mistake(("points", index, "name"), f"a point '{point.name}' stands above already")
+        seen.add(point.name)
+
+
+def _place(profile: Profile, point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
+    last = point.address + point.width - 1
+    if last > 0xFFFF:
+        yield Mistake(
+            (*path, "address"), f"a {point.type} at {point.address:#06x} ends behind register 0xffff"
+        )
+    for range_ in profile.modbus.forbidden:
+        if point.table == range_.table and point.address <= range_.last and last >= range_.first:
+            yield Mistake(
+                (*path, "address"), f"lies in the forbidden range {range_.first:#06x} to {range_.last:#06x}"
+            )
+    limit = profile.modbus.max_bits if point.is_bit_table else profile.modbus.max_registers
+    if point.width > limit:
+        yield Mistake((*path, "type"), f"needs {point.width} registers, but one request may carry {limit}")
+    if point.is_bit_table and (point.type != "bool" or point.bit is not None):
+        yield Mistake((*path, "type"), f"a {point.table} is one bit", "type: bool, and no `bit`")
+    if not point.is_bit_table and (point.type == "bool") != (point.bit is not None):
+        yield Mistake((*path, "type"), "a bool in a register needs its bit", "type: bool, bit: 0 to 15")
+
+
+def _meaning(profile: Profile, point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
+    for name in point.multiply_by:
+        if name not in profile.parameters:
+            what = f"'{name}' is no parameter of this profile"
+            yield Mistake((*path, "multiply_by"), what, suggest(name, profile.parameters) or "add it below")
+    if point.scale == 0:
+        yield Mistake((*path, "scale"), "must not be 0")
+    if point.min is not None and point.max is not None and point.min > point.max:
+        yield Mistake((*path, "min"), f"is above max, {point.max:g}")
+    yield from _kind(point, path)
+    for sentinel in point.sentinels:
+        if not _sentinel_fits(point, sentinel):
+            yield Mistake((*path, "sentinels"), f"{sentinel} can never be the raw value of a {point.type}")
+
+
+def _kind(point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
+    if (point.type == "bool") and point.kind != "state":
+        yield Mistake((*path, "kind"), "one bit is a state", "kind: state")
+    if (point.unit == "") != (point.kind == "state"):
+        yield Mistake(
+            (*path, "unit"), f"does not fit a {point.kind}", 'a plain number has "1", a state has ""'
+        )
+    if point.kind != "counter":
+        for key in ("modulus", "max_rate_per_h"):
+            if getattr(point, key) is not None:
+                yield Mistake((*path, key), f"only a counter has it, and this is a {point.kind}")
+        return
+    if point.unit not in COUNTER_UNITS:
+        what = f"'{point.unit}' does not add up as a counter does"
+        yield Mistake((*path, "unit"), what, suggest(point.unit, COUNTER_UNITS))
+    if point.modulus is not None and point.max is not None and point.max > point.modulus:
+        yield Mistake(
+            (*path, "max"), f"is above the modulus, {point.modulus:g}, where the counter is 0 again"
+        )
+
+
+def _sentinel_fits(point: ProfilePoint, sentinel: int | float | str) -> bool:
+    if point.type in _NAN_TYPES:
+        return True
+    if not isinstance(sentinel, int):
+        return False
+    bits = 16 * point.width
+    low = -(1 << (bits - 1)) if point.type.startswith("int") else 0
+    return point.type != "bool" and low <= sentinel < 1 << bits
+
+
+def _overlaps(profile: Profile) -> Iterator[Mistake]:
+    """Points over the same registers, unless they are bits of one register or say that they mean it."""
+    holders: dict[tuple[str, int], list[ProfilePoint]] = {}
+    for index, point in enumerate(profile.points):
+        if point.shares_registers:
+            continue
+        below: dict[str, None] = {}
+        for address in range(point.address, point.address + point.width):
+            others = holders.setdefault((point.table, address), [])
+            below |= {
+                other.name: None for other in others if point.bit is None or other.bit in (None, point.bit)
+            }
+            others.append(point)
+        if below:
+            names = ", ".join(f"'{name}'" for name in below)
+            hint = "if that is meant: shares_registers: true"
+            yield Mistake(("points", index, "address"), f"lies over {names}", hint)
+
+
+def _golden(profile: Profile, golden: Golden, path: tuple[str, int]) -> Iterator[Mistake]:
+    request, reply = _pdu(golden.request), _pdu(golden.reply)
+    if request is None or len(request) != 5 or request[0] not in _READS.values():
+        yield Mistake((*path, "request"), "is no request to read", "hex: function 01 to 04, address, count")
+        return
+    function, first, count = (
+        request[0],
+        int.from_bytes(request[1:3], "big"),
+        int.from_bytes(request[3:5], "big"),
+    )
+    size = (count + 7) // 8 if function < 3 else 2 * count
+    if reply is None or reply[:2] != bytes([function, size & 0xFF]) or len(reply) != 2 + size:
+        yield Mistake((*path, "reply"), f"is no reply to this request, which asks for {size} bytes")
+    points = {point.name: point for point in profile.points}
+    for name in golden.values:
+        point = points.get(name)
+        if point is None:
+            yield Mistake((*path, "values", name), f"there is no point '{name}'", suggest(name, points))
+        elif _READS[point.table] != function or not (
+            first <= point.address and point.address + point.width <= first + count
+        ):
+            yield Mistake((*path, "values", name), "the request does not ask for this point")
+    for name, value in golden.parameters.items():
+        if name not in profile.parameters or not math.isfinite(value):
+            what = f"'{name}' is no parameter of this profile"
+            yield Mistake((*path, "parameters", name), what, suggest(name, profile.parameters))
+
+
+def _pdu(text: str) -> bytes | None:
+    """The bytes from the function code on, of hex that is either that or a whole Modbus TCP frame."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        return None
+    framed = len(data) >= 8 and data[2:4] == b"\0\0" and int.from_bytes(data[4:6], "big") == len(data) - 6
+    return data[7:] if framed else data
