@@ -46,10 +46,15 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("no_task_is_left_behind")
     threads, sockets, children = set(threading.enumerate()), _sockets(), _children()
     yield
-    for thread in set(threading.enumerate()) - threads:
-        if not thread.daemon or "asyncio" in thread.name:
+    started = [
+        thread
+        for thread in set(threading.enumerate()) - threads
+        if not thread.name.startswith("asyncio_")  # the loop's own pool, which ends with the loop
+    ]
+    for thread in started:
+        if not thread.daemon:
             thread.join(timeout=5)  # a pool that is shutting down
-    left: list[str] = [f"thread {t.name}" for t in set(threading.enumerate()) - threads if t.is_alive()]
+    left = [f"thread {thread.name}" for thread in started if thread.is_alive()]
     left += [f"process {pid}" for pid in _children() - children]
     if _sockets() - sockets:
         gc.collect()  # what is only unreachable gets its ResourceWarning here, which is an error

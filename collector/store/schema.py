@@ -36,7 +36,7 @@ metadata = MetaData(
 
 # A STRICT table of SQLite knows INTEGER, REAL, TEXT and BLOB only.
 BigInt = BigInteger().with_variant(Integer(), "sqlite")
-Real = Double().with_variant(REAL(), "sqlite")
+Real: Double[float] = Double().with_variant(REAL(), "sqlite")
 Flag = Boolean().with_variant(Integer(), "sqlite")
 Json = JSON
 
@@ -102,7 +102,22 @@ epoch = Table(
     Column(
         "high_water", BigInt, nullable=False, server_default="0"
     ),  # all sequence numbers up to here are stored
+    Column("top_seq", BigInt, nullable=False, server_default="0"),  # the greatest that is stored
     UniqueConstraint("site_id", "gateway_id", "epoch"),
+    sqlite_strict=True,
+)
+
+sequence_gap = Table(
+    "sequence_gap",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("epoch_id", Integer, primary_key=True),
+    Column("first_seq", BigInt, primary_key=True),
+    Column("last_seq", BigInt, nullable=False),
+    ForeignKeyConstraint(["site_id", "epoch_id"], ["epoch.site_id", "epoch.id"]),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+    comment="sequence numbers below epoch.top_seq that are not stored yet",
 )
 
 envelope = Table(
@@ -118,8 +133,9 @@ envelope = Table(
     Column("body", LargeBinary, nullable=False),
     _ms("received_ms"),
     ForeignKeyConstraint(["site_id", "epoch_id"], ["epoch.site_id", "epoch.id"]),
-    # From a reading back to the envelope that brought it, and which sequence numbers are missing.
+    # From a reading back to the envelope that brought it.
     Index("ix_envelope_site_id_last_seq", "site_id", "epoch_id", "last_seq"),
+    sqlite_strict=True,
 )
 
 device = Table(
@@ -133,6 +149,7 @@ device = Table(
     Column("profile", Text, nullable=False, server_default=""),  # "" until the gateway has described it
     Column("profile_version", Text, nullable=False, server_default=""),
     Column("period_s", Real, nullable=True),
+    _ms("described_ms", nullable=True),  # time of the description above; an older one changes nothing
     UniqueConstraint("site_id", "gateway_id", "device_id"),
 )
 
@@ -181,6 +198,8 @@ reading_revision = Table(
     Column("value", Real, nullable=True),
     Column("quality", Integer, nullable=False),
     Column("reason", Integer, nullable=False),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
     comment="another value for a point and time that reading already holds",
 )
 
@@ -221,6 +240,8 @@ latest = Table(
     Column("quality", Integer, nullable=False),
     Column("reason", Integer, nullable=False),
     _ms("stored_ms"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
 )
 
 dirty_hour = Table(
@@ -232,6 +253,8 @@ dirty_hour = Table(
     Column(
         "marked_no", BigInt, nullable=False
     ),  # changes with each mark, so that a job clears only what it saw
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
 )
 
 consumption_hour = Table(
@@ -244,6 +267,8 @@ consumption_hour = Table(
     Column("coverage", Real, nullable=False),  # 0 to 1: the share of the hour between usable readings
     Column("state", Text, nullable=False),  # measured | estimated | suspect | missing
     _ms("computed_ms"),
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
 )
 
 finding = Table(

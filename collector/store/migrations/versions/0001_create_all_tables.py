@@ -1,0 +1,339 @@
+"""Create all tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Real: sa.Double[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "alert",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("condition", sa.Text(), nullable=False),
+        sa.Column("detector", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.Column("opened_ms", BigInt, nullable=False),
+        sa.Column("acknowledged_by", sa.Text(), nullable=True),
+        sa.Column("acknowledged_ms", BigInt, nullable=True),
+        sa.Column("resolved_ms", BigInt, nullable=True),
+        sa.Column("resolved_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("site_id", "id", name=op.f("pk_alert")),
+    )
+    op.create_index(
+        "uq_alert_open_condition",
+        "alert",
+        ["site_id", "condition"],
+        unique=True,
+        sqlite_where=sa.text("state IN ('firing', 'acknowledged')"),
+        postgresql_where=sa.text("state IN ('firing', 'acknowledged')"),
+    )
+
+    op.create_table(
+        "alert_change",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("alert_id", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_change")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "api_token",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("sites", sa.JSON(), nullable=True),
+        sa.Column("created_ms", BigInt, nullable=False),
+        sa.Column("expires_ms", BigInt, nullable=False),
+        sa.Column("revoked_ms", BigInt, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_token")),
+        sa.UniqueConstraint("name", name=op.f("uq_api_token_name")),
+        sa.UniqueConstraint("secret_hash", name=op.f("uq_api_token_secret_hash")),
+    )
+    op.create_table(
+        "consumption_hour",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("point_id", sa.Integer(), nullable=False),
+        sa.Column("hour_ms", BigInt, nullable=False),
+        sa.Column("value", Real, nullable=True),
+        sa.Column("coverage", Real, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("computed_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "point_id", "hour_ms", name=op.f("pk_consumption_hour")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "content_key",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("package", sa.LargeBinary(), nullable=False),
+        sa.Column("received_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "gateway_id", "key_id", name=op.f("pk_content_key")),
+    )
+    op.create_table(
+        "device",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("profile", sa.Text(), server_default="", nullable=False),
+        sa.Column("profile_version", sa.Text(), server_default="", nullable=False),
+        sa.Column("period_s", Real, nullable=True),
+        sa.Column("described_ms", BigInt, nullable=True),
+        sa.PrimaryKeyConstraint("site_id", "id", name=op.f("pk_device")),
+        sa.UniqueConstraint(
+            "site_id", "gateway_id", "device_id", name=op.f("uq_device_site_id_gateway_id_device_id")
+        ),
+    )
+    op.create_table(
+        "dirty_hour",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("point_id", sa.Integer(), nullable=False),
+        sa.Column("hour_ms", BigInt, nullable=False),
+        sa.Column("marked_no", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "point_id", "hour_ms", name=op.f("pk_dirty_hour")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "epoch",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.LargeBinary(), nullable=False),
+        sa.Column("high_water", BigInt, server_default="0", nullable=False),
+        sa.Column("top_seq", BigInt, server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "id", name=op.f("pk_epoch")),
+        sa.UniqueConstraint("site_id", "gateway_id", "epoch", name=op.f("uq_epoch_site_id_gateway_id_epoch")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "event",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("epoch_id", sa.Integer(), nullable=False),
+        sa.Column("seq", BigInt, nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.Column("measured_ms", BigInt, nullable=False),
+        sa.Column("received_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "epoch_id", "seq", name=op.f("pk_event")),
+    )
+    op.create_index("ix_event_site_id_measured_ms", "event", ["site_id", "measured_ms"], unique=False)
+
+    op.create_table(
+        "finding",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("detector", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("start_ms", BigInt, nullable=False),
+        sa.Column("end_ms", BigInt, nullable=False),
+        sa.Column("score", Real, nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.Column("found_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "id", name=op.f("pk_finding")),
+        sa.UniqueConstraint(
+            "site_id",
+            "detector",
+            "subject",
+            "start_ms",
+            name=op.f("uq_finding_site_id_detector_subject_start_ms"),
+        ),
+    )
+    op.create_table(
+        "latest",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("point_id", sa.Integer(), nullable=False),
+        sa.Column("measured_ms", BigInt, nullable=False),
+        sa.Column("received_ms", BigInt, nullable=False),
+        sa.Column("value", Real, nullable=True),
+        sa.Column("quality", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Integer(), nullable=False),
+        sa.Column("stored_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "point_id", name=op.f("pk_latest")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("idempotency_key", sa.Text(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("alert_id", sa.Integer(), nullable=False),
+        sa.Column("receiver", sa.Text(), nullable=False),
+        sa.Column("message", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_try_ms", BigInt, nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("created_ms", BigInt, nullable=False),
+        sa.Column("sent_ms", BigInt, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+        sa.UniqueConstraint("idempotency_key", name=op.f("uq_outbox_idempotency_key")),
+    )
+    op.create_table(
+        "quarantine",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("epoch_id", sa.Integer(), nullable=False),
+        sa.Column("seq", BigInt, nullable=False),
+        sa.Column("item", sa.JSON(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("quarantined_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "epoch_id", "seq", name=op.f("pk_quarantine")),
+    )
+    op.create_table(
+        "reading",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("point_id", sa.Integer(), nullable=False),
+        sa.Column("measured_ms", BigInt, nullable=False),
+        sa.Column("received_ms", BigInt, nullable=False),
+        sa.Column("value", Real, nullable=True),
+        sa.Column("quality", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Integer(), nullable=False),
+        sa.Column("epoch_id", sa.Integer(), nullable=False),
+        sa.Column("seq", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "point_id", "measured_ms", name=op.f("pk_reading")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "reading_revision",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("point_id", sa.Integer(), nullable=False),
+        sa.Column("measured_ms", BigInt, nullable=False),
+        sa.Column("epoch_id", sa.Integer(), nullable=False),
+        sa.Column("seq", BigInt, nullable=False),
+        sa.Column("received_ms", BigInt, nullable=False),
+        sa.Column("value", Real, nullable=True),
+        sa.Column("quality", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "site_id", "point_id", "measured_ms", "epoch_id", "seq", name=op.f("pk_reading_revision")
+        ),
+        comment="another value for a point and time that reading already holds",
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "refusal",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("count", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("first_ms", BigInt, nullable=False),
+        sa.Column("last_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_refusal")),
+        sa.UniqueConstraint("gateway_id", "code", name=op.f("uq_refusal_gateway_id_code")),
+    )
+    op.create_table(
+        "site",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), server_default="Asia/Shanghai", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_site")),
+        sa.UniqueConstraint("code", name=op.f("uq_site_code")),
+    )
+    op.create_table(
+        "enrollment_token",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("gateway_name", sa.Text(), nullable=False),
+        sa.Column("created_ms", BigInt, nullable=False),
+        sa.Column("expires_ms", BigInt, nullable=False),
+        sa.Column("used_ms", BigInt, nullable=True),
+        sa.Column("used_by", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_enrollment_token_site_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_enrollment_token")),
+        sa.UniqueConstraint("secret_hash", name=op.f("uq_enrollment_token_secret_hash")),
+    )
+    op.create_table(
+        "envelope",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("epoch_id", sa.Integer(), nullable=False),
+        sa.Column("number", BigInt, nullable=False),
+        sa.Column("first_seq", BigInt, nullable=False),
+        sa.Column("last_seq", BigInt, nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("previous", sa.LargeBinary(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("received_ms", BigInt, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["site_id", "epoch_id"], ["epoch.site_id", "epoch.id"], name=op.f("fk_envelope_site_id_epoch_id")
+        ),
+        sa.PrimaryKeyConstraint("site_id", "epoch_id", "number", name=op.f("pk_envelope")),
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "ix_envelope_site_id_last_seq", "envelope", ["site_id", "epoch_id", "last_seq"], unique=False
+    )
+
+    op.create_table(
+        "gateway",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("certificate_serial", sa.Text(), nullable=False),
+        sa.Column("enrolled_ms", BigInt, nullable=False),
+        sa.Column("revoked_ms", BigInt, nullable=True),
+        sa.Column("last_seen_ms", BigInt, nullable=True),
+        sa.Column("clock_skew_ms", BigInt, nullable=True),
+        sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_gateway_site_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gateway")),
+    )
+    op.create_table(
+        "point",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("device", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("unit", sa.Text(), server_default="", nullable=False),
+        sa.Column("kind", sa.Text(), server_default="gauge", nullable=False),
+        sa.Column("item_code", sa.Text(), nullable=True),
+        sa.Column("decimals", sa.Integer(), server_default="3", nullable=False),
+        sa.Column("modulus", Real, nullable=True),
+        sa.Column("max_rate_per_h", Real, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["site_id", "device"], ["device.site_id", "device.id"], name=op.f("fk_point_site_id_device")
+        ),
+        sa.PrimaryKeyConstraint("site_id", "id", name=op.f("pk_point")),
+        sa.UniqueConstraint("site_id", "device", "name", name=op.f("uq_point_site_id_device_name")),
+    )
+    op.create_table(
+        "sequence_gap",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("epoch_id", sa.Integer(), nullable=False),
+        sa.Column("first_seq", BigInt, nullable=False),
+        sa.Column("last_seq", BigInt, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["site_id", "epoch_id"],
+            ["epoch.site_id", "epoch.id"],
+            name=op.f("fk_sequence_gap_site_id_epoch_id"),
+        ),
+        sa.PrimaryKeyConstraint("site_id", "epoch_id", "first_seq", name=op.f("pk_sequence_gap")),
+        comment="sequence numbers below epoch.top_seq that are not stored yet",
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
