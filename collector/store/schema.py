@@ -114,6 +114,7 @@ sequence_gap = Table(
     Column("epoch_id", Integer, primary_key=True),
     Column("first_seq", BigInt, primary_key=True),
     Column("last_seq", BigInt, nullable=False),
+    Column("lost", Flag, nullable=False),  # the gateway has reported that it no longer has them
     ForeignKeyConstraint(["site_id", "epoch_id"], ["epoch.site_id", "epoch.id"]),
     sqlite_with_rowid=False,
     sqlite_strict=True,

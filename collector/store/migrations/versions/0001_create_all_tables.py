@@ -327,6 +327,7 @@ def upgrade() -> None:
         sa.Column("epoch_id", sa.Integer(), nullable=False),
         sa.Column("first_seq", BigInt, nullable=False),
         sa.Column("last_seq", BigInt, nullable=False),
+        sa.Column("lost", sa.Boolean().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.ForeignKeyConstraint(
             ["site_id", "epoch_id"],
             ["epoch.site_id", "epoch.id"],

@@ -1,0 +1,55 @@
+"""Which gateway is at the other end of a connection, as TLS has proved it."""
+
+import asyncio
+import functools
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.x509.oid import NameOID
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_KEY = "tls"  # the name that the ASGI extension for TLS uses
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What the client certificate says. That our authority issued it was checked in the handshake."""
+
+    gateway_id: str
+    public_key: bytes
+
+
+class PeerCertificateProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which also tells the application the client's certificate."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        der = tls.getpeercert(binary_form=True) if tls is not None else None
+        inner = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})[_KEY] = {"client_cert_der": der}
+            await inner(scope, receive, send)
+
+        self.app = app
+
+
+def peer_of(scope: Any) -> Peer | None:
+    """The gateway that sends this request; None when it has shown no certificate."""
+    der = (scope.get("extensions") or {}).get(_KEY, {}).get("client_cert_der")
+    return None if der is None else _peer(der)
+
+
+@functools.lru_cache(maxsize=1024)
+def _peer(der: bytes) -> Peer | None:
+    certificate = x509.load_der_x509_certificate(der)
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    key = certificate.public_key()
+    if len(names) != 1 or not isinstance(key, Ed25519PublicKey):
+        return None
+    return Peer(str(names[0].value), key.public_bytes_raw())

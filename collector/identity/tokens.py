@@ -1,0 +1,205 @@
+"""Secrets that the collector hands out once and then knows only by their SHA-256.
+
+A plain hash is enough: a secret is 256 random bits, which nobody finds by trying.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Row, insert, null, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from collector.store.engine import Store
+from collector.store.schema import api_token, enrollment_token, site
+from models.errors import BadInput, NeedsAHuman
+from models.protocol import Code
+from models.times import DAY_MS, HOUR_MS
+
+API_TOKEN_PREFIX: Final = "ght_"  # noqa: S105  # lets a scanner of texts find a leaked one
+SCOPES: Final = ("read", "alerts:write", "gateways:write")
+MAX_ENROLLMENT_HOURS: Final = 24
+
+
+class TokenRefused(BadInput):
+    """An enrolment token that cannot be used. `code` is one of the `Code.TOKEN_…`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+class TokenMistake(NeedsAHuman):
+    """What was asked of a token is not possible; the message says what is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What an enrolment token admits its bearer to."""
+
+    site_id: int
+    site_code: str
+    gateway_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiIdentity:
+    """What the bearer of an API token may do."""
+
+    name: str
+    scopes: frozenset[str]
+    sites: frozenset[str] | None  # codes; None: all
+
+
+def secret_hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def issue_enrollment_secret(
+    store: Store, *, site_code: str, gateway_name: str, hours: float, now_ms: int
+) -> str:
+    """A secret for one enrolment at that site. Only its hash is kept."""
+    if not 0 < hours <= MAX_ENROLLMENT_HOURS:
+        raise TokenMistake(
+            f"a token is valid for more than 0 and at most {MAX_ENROLLMENT_HOURS} hours, not {hours:g}"
+        )
+    secret = secrets.token_urlsafe(32)
+    async with store.write() as connection:
+        site_id = await _site_id(connection, site_code)
+        await connection.execute(
+            insert(enrollment_token).values(
+                secret_hash=secret_hash(secret),
+                site_id=site_id,
+                gateway_name=gateway_name,
+                created_ms=now_ms,
+                expires_ms=now_ms + round(hours * HOUR_MS),
+            )
+        )
+    return secret
+
+
+async def spend_enrollment_secret(
+    connection: AsyncConnection, secret: str, *, gateway_id: str, now_ms: int
+) -> Admission:
+    """Use the token up, in the transaction of the enrolment. Raise TokenRefused.
+
+    One statement decides, so of two enrolments at once exactly one finds the token unused.
+    """
+    digest = secret_hash(secret)
+    spent = await connection.execute(
+        update(enrollment_token)
+        .where(
+            enrollment_token.c.secret_hash == digest,
+            enrollment_token.c.used_ms.is_(None),
+            enrollment_token.c.expires_ms > now_ms,
+        )
+        .values(used_ms=now_ms, used_by=gateway_id)
+        .returning(enrollment_token.c.site_id, enrollment_token.c.gateway_name)
+    )
+    row = spent.one_or_none()
+    if row is None:
+        raise await _why_not(connection, digest)
+    code = (await connection.execute(select(site.c.code).where(site.c.id == row.site_id))).scalar_one()
+    return Admission(row.site_id, code, row.gateway_name)
+
+
+async def _why_not(connection: AsyncConnection, digest: bytes) -> TokenRefused:
+    query = select(enrollment_token.c.used_ms).where(enrollment_token.c.secret_hash == digest)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return TokenRefused(Code.TOKEN_UNKNOWN, "this collector never gave out that token")
+    if row.used_ms is not None:
+        return TokenRefused(Code.TOKEN_USED, "the token has been used; it is good for one gateway")
+    return TokenRefused(Code.TOKEN_EXPIRED, "the token is too old")
+
+
+async def issue_api_token(
+    store: Store,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    sites: Sequence[str] | None,
+    days: float,
+    now_ms: int,
+) -> str:
+    """The text of a new token, which cannot be seen again. `sites` are codes; None means all."""
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise TokenMistake(f"scopes are {', '.join(SCOPES)}; not {', '.join(unknown) or 'none at all'}")
+    if days <= 0:
+        raise TokenMistake(f"a token is valid for more than 0 days, not {days:g}")
+    text = API_TOKEN_PREFIX + secrets.token_urlsafe(32)
+    async with store.write() as connection:
+        for code in sites or ():
+            await _site_id(connection, code)
+        try:
+            await connection.execute(
+                insert(api_token).values(
+                    name=name,
+                    secret_hash=secret_hash(text),
+                    scopes=sorted(set(scopes)),
+                    sites=null() if sites is None else sorted(set(sites)),
+                    created_ms=now_ms,
+                    expires_ms=now_ms + round(days * DAY_MS),
+                )
+            )
+        except IntegrityError:
+            raise TokenMistake(f"there is a token named {name!r} already; choose another name") from None
+    return text
+
+
+async def verify_api_token(store: Store, text: str, *, now_ms: int) -> ApiIdentity | None:
+    """Whose token this is; None when it is unknown, expired or revoked."""
+    query = select(api_token.c.name, api_token.c.scopes, api_token.c.sites).where(
+        api_token.c.secret_hash == secret_hash(text),
+        api_token.c.expires_ms > now_ms,
+        api_token.c.revoked_ms.is_(None),
+    )
+    async with store.read() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    return ApiIdentity(row.name, frozenset(row.scopes), None if row.sites is None else frozenset(row.sites))
+
+
+async def list_api_tokens(store: Store) -> Sequence[Row[str, list[str], list[str] | None, int, int, int | None]]:
+    """Name, scopes, sites and times of all tokens; the tokens themselves are not known."""
+    columns = api_token.c
+    query = select(
+        columns.name,
+        columns.scopes,
+        columns.sites,
+        columns.created_ms,
+        columns.expires_ms,
+        columns.revoked_ms,
+    ).order_by(columns.name)
+    async with store.read() as connection:
+        return (await connection.execute(query)).all()
+
+
+async def revoke_api_token(store: Store, name: str, *, now_ms: int) -> None:
+    """Raise TokenMistake when there is none of that name. Revoking twice keeps the first time."""
+    async with store.write() as connection:
+        changed = await connection.execute(
+            update(api_token)
+            .where(api_token.c.name == name, api_token.c.revoked_ms.is_(None))
+            .values(revoked_ms=now_ms)
+        )
+        known = await connection.execute(select(api_token.c.id).where(api_token.c.name == name))
+        if not changed.rowcount and known.one_or_none() is None:
+            raise TokenMistake(f"there is no token named {name!r}; see `collector api-token list`")
+
+
+async def _site_id(connection: AsyncConnection, code: str) -> int:
+    rows = (await connection.execute(select(site.c.id, site.c.code).order_by(site.c.code))).all()
+    for row in rows:
+        if row.code == code:
+            return int(row.id)
+    known = ", ".join(row.code for row in rows)
+    raise TokenMistake(
+        f"there is no site {code!r}; "
+        + (f"have: {known}" if known else "make one with `collector site add CODE NAME`")
+    )

@@ -1,0 +1,1 @@
+"""Where batches arrive: verified, opened, stored in one transaction, and only then acknowledged."""

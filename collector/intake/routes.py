@@ -1,0 +1,151 @@
+"""The addresses that gateways use. They read, ask the intake or the enrolment, and answer."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from collector.api.problems import ApiProblem, refuse
+from collector.identity.ca import RequestRefused
+from collector.identity.enrolment import Enrolment
+from collector.identity.peer import peer_of
+from collector.identity.tokens import TokenRefused
+from collector.intake.refusals import IntakeBusy, Refused
+from collector.intake.service import Intake
+from models.envelope import MAX_ENVELOPE_BYTES
+from models.protocol import Code, EnrollRequest, EnrollResponse, Receipt
+
+MAX_PACKAGE_BYTES: Final = 1 << 16
+MAX_ENROLL_BYTES: Final = 1 << 15
+
+router = APIRouter(prefix="/gateway/v1", tags=["gateways"])
+
+# code: status, title, what to do next
+_ANSWERS: Final = {
+    Code.MALFORMED: (400, "This is not what belongs here", "Update edge-agent or the collector."),
+    Code.NO_CERTIFICATE: (401, "Only enrolled gateways may send", "Enrol with `edge-agent enroll TOKEN`."),
+    Code.REVOKED: (
+        403,
+        "This gateway may no longer send",
+        "If that is a mistake, make a token with `collector enrollment-token` and enrol it again.",
+    ),
+    Code.FOREIGN_GATEWAY: (
+        403,
+        "Sealed by another gateway",
+        "A gateway sends only its own batches; was the state folder of another one copied here?",
+    ),
+    Code.TOKEN_UNKNOWN: (403, "The token is unknown", "Make one with `collector enrollment-token`."),
+    Code.TOKEN_USED: (403, "The token has been used", "Make one with `collector enrollment-token`."),
+    Code.TOKEN_EXPIRED: (403, "The token has expired", "Make one with `collector enrollment-token`."),
+    Code.UNKNOWN_KEY: (
+        409,
+        "The content key is not known",
+        "PUT its package to /gateway/v1/keys/, then again.",
+    ),
+    Code.CHAIN_BROKEN: (
+        409,
+        "The chain of batches does not hold",
+        "Look into `edge-agent status`; a store that was copied or restored must begin a new epoch.",
+    ),
+    Code.TOO_LARGE: (413, "Too large", f"Send envelopes of at most {MAX_ENVELOPE_BYTES} bytes."),
+    Code.BAD_SIGNATURE: (422, "The signature is wrong", "Send the stored envelope again, byte for byte."),
+    Code.CANNOT_OPEN: (422, "Cannot be opened", "Seal it anew, or enrol the gateway again."),
+}
+
+
+async def _peer(request: Request) -> str:
+    intake: Intake = request.app.state.intake
+    try:
+        return await intake.check_peer(peer_of(request.scope))
+    except Refused as err:
+        raise _problem(err.code, err.detail) from err
+
+
+Sender = Annotated[str, Depends(_peer)]
+
+
+@router.post("/enroll", status_code=201)
+async def enroll(request: Request) -> EnrollResponse:
+    """Turn a token and a certificate request into a certificate. The only address without one."""
+    intake: Intake = request.app.state.intake
+    enrolment: Enrolment = request.app.state.enrolment
+    try:
+        wanted = EnrollRequest.model_validate_json(await _body(request, MAX_ENROLL_BYTES))
+        return await enrolment.enrol(wanted)
+    except ValidationError as err:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors(include_input=False)
+        )
+        refused = Refused(Code.MALFORMED, wrong)
+    except RequestRefused as err:
+        refused = Refused(Code.MALFORMED, str(err))
+    except TokenRefused as err:
+        refused = Refused(err.code, err.detail)
+    await intake.note_refusal("", refused.code, refused.detail)
+    raise _problem(refused.code, refused.detail)
+
+
+@router.put("/keys/{key_id}", status_code=204)
+async def put_key(key_id: str, request: Request, sender: Sender) -> Response:
+    """Bring the package of a content key. The same again changes nothing."""
+    intake: Intake = request.app.state.intake
+    package = await _body(request, MAX_PACKAGE_BYTES, sender)
+    try:
+        try:
+            number = bytes.fromhex(key_id)
+        except ValueError:
+            raise Refused(Code.MALFORMED, "the address must end with the key id in hexadecimal") from None
+        await intake.accept_key(package, number, sender)
+    except Refused as err:
+        raise _problem(err.code, err.detail) from err
+    return Response(status_code=204)
+
+
+@router.post("/batches")
+async def post_batch(request: Request, sender: Sender) -> Receipt:
+    """Bring a sealed batch. The receipt is given after it is stored; the same again changes nothing."""
+    intake: Intake = request.app.state.intake
+    try:
+        with intake.place_for(_announced(request, MAX_ENVELOPE_BYTES)):
+            return await intake.accept(await _body(request, MAX_ENVELOPE_BYTES, sender), sender)
+    except Refused as err:
+        raise _problem(err.code, err.detail) from err
+    except IntakeBusy as err:
+        raise refuse(
+            503,
+            Code.BUSY,
+            "The collector is busy",
+            detail=str(err),
+            hint="Keep the batch and send it again later; nothing of it is lost.",
+            headers={"retry-after": str(err.retry_after_s)},
+        ) from err
+
+
+def _announced(request: Request, limit: int) -> int:
+    """How much memory the body may need. What is larger than the limit is refused while it is read."""
+    length = request.headers.get("content-length", "")
+    return min(int(length), limit) if length.isdecimal() else limit
+
+
+async def _body(request: Request, limit: int, sender: str = "") -> bytes:
+    """The body, never more than `limit` bytes of it in memory."""
+    body = bytearray()
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > limit:
+                break
+    except ClientDisconnect as err:
+        raise _problem(Code.MALFORMED, "the connection ended before the body did") from err
+    if len(body) > limit:
+        detail = f"more than {limit} bytes"
+        await request.app.state.intake.note_refusal(sender, Code.TOO_LARGE, detail)
+        raise _problem(Code.TOO_LARGE, detail)
+    return bytes(body)
+
+
+def _problem(code: str, detail: str) -> ApiProblem:
+    status, title, hint = _ANSWERS[code]
+    return refuse(status, code, title, detail=detail, hint=hint)

@@ -1,0 +1,183 @@
+"""Takes what gateways send: who may, how much at once, and what becomes of it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+
+from collector.identity.peer import Peer
+from collector.intake import refusals
+from collector.intake.batch import OpenedBatch, open_batch, store_batch
+from collector.intake.inventory import Inventory
+from collector.intake.keys import ContentKeys, store_package
+from collector.intake.refusals import IntakeBusy, Refused
+from collector.intake.writer import GroupWriter
+from collector.store.engine import Store
+from collector.store.schema import gateway
+from models.envelope import CollectorPrivateKey, ContentKey, EnvelopeRefused, read_header, verify
+from models.protocol import Code, Receipt
+from models.times import Clock
+
+T = TypeVar("T")
+
+MAX_WAITING_BATCHES = 64
+MAX_WAITING_BYTES = 32 << 20  # of envelopes; a batch of the usual size has 15 kB
+RETRY_AFTER_S = 5
+OPENERS = 2  # threads that open envelopes; each may hold one unpacked batch
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """What of a gateway never changes. Whether it is revoked is asked in each transaction."""
+
+    id: str
+    public_key: bytes
+
+
+class Intake:
+    """The door of the collector. Use it as `async with`; what has been taken in is then finished first."""
+
+    def __init__(self, store: Store, private_key: CollectorPrivateKey, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._keys = ContentKeys(store, private_key)
+        self._inventory = Inventory()
+        self._writer = GroupWriter(store, on_rollback=self._inventory.forget)
+        self._gateways: dict[str, _Gateway] = {}
+        self._batches = 0
+        self._bytes = 0
+
+    async def __aenter__(self) -> "Intake":
+        self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="intake open")
+        await self._writer.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._writer.__aexit__()
+        await asyncio.to_thread(self._openers.shutdown)
+
+    @contextlib.contextmanager
+    def place_for(self, size: int) -> Iterator[None]:
+        """Keep a place for a body of `size` bytes, from before it is read. Raise IntakeBusy."""
+        if self._batches >= MAX_WAITING_BATCHES or self._bytes + size > MAX_WAITING_BYTES:
+            raise IntakeBusy(RETRY_AFTER_S)
+        self._batches += 1
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self._batches -= 1
+            self._bytes -= size
+
+    async def check_peer(self, peer: Peer | None) -> str:
+        """The id of the gateway at the other end. Raise Refused."""
+        if peer is None:
+            raise await self._refused(
+                "", Code.NO_CERTIFICATE, "the connection shows no gateway's certificate"
+            )
+        found = await self._gateway(peer.gateway_id)
+        if found.public_key != peer.public_key:
+            raise await self._refused(
+                peer.gateway_id,
+                Code.REVOKED,
+                "the certificate is for another key than the gateway was enrolled with",
+            )
+        return found.id
+
+    async def accept(self, body: bytes, peer_gateway_id: str) -> Receipt:
+        """Store a batch once; the receipt comes after the commit. Raise Refused; then nothing is stored."""
+        sender = await self._gateway(peer_gateway_id)
+        try:
+            key = await self._content_key(body, sender)
+            batch: OpenedBatch = await self._in_thread(
+                partial(
+                    open_batch,
+                    body,
+                    gateway_id=sender.id,
+                    public_key=sender.public_key,
+                    content_key=key,
+                    now_ms=self._clock.now_ms(),
+                )
+            )
+            return await self._writer.submit(
+                lambda connection: store_batch(connection, self._inventory, batch, self._clock.now_ms()),
+                batch.header.count,
+            )
+        except (EnvelopeRefused, Refused) as err:
+            raise await self._refused(sender.id, err.code, err.detail) from err
+
+    async def accept_key(self, package: bytes, key_id: bytes, peer_gateway_id: str) -> None:
+        """Keep a key package. The same again changes nothing. Raise Refused."""
+        sender = await self._gateway(peer_gateway_id)
+        try:
+            key = await self._open_package(package, sender)
+            if key.key_id != key_id:
+                raise Refused(Code.MALFORMED, f"the package is of key {key.key_id.hex()}, not {key_id.hex()}")
+            await self._writer.submit(
+                lambda connection: store_package(
+                    connection,
+                    gateway_id=sender.id,
+                    key_id=key_id,
+                    package=package,
+                    now_ms=self._clock.now_ms(),
+                )
+            )
+        except (EnvelopeRefused, Refused) as err:
+            raise await self._refused(sender.id, err.code, err.detail) from err
+        self._keys.remember(sender.id, key)
+
+    async def note_refusal(self, gateway_id: str, code: str, detail: str) -> None:
+        """Keep on record that something was refused."""
+        _log.info("refused %s: %s: %s", gateway_id or "unknown sender", code, detail)
+        now_ms = self._clock.now_ms()
+        await self._writer.submit(
+            lambda connection: refusals.record(connection, gateway_id, code, detail, now_ms)
+        )
+
+    async def _refused(self, gateway_id: str, code: str, detail: str) -> Refused:
+        await self.note_refusal(gateway_id, code, detail)
+        return Refused(code, detail)
+
+    async def _gateway(self, gateway_id: str) -> _Gateway:
+        known = self._gateways.get(gateway_id)
+        if known is None:
+            query = select(gateway.c.public_key).where(gateway.c.id == gateway_id)
+            async with self._store.read() as connection:
+                public_key = (await connection.execute(query)).scalar_one_or_none()
+            if public_key is None:
+                raise await self._refused(
+                    gateway_id, Code.REVOKED, f"this collector does not know the gateway {gateway_id}"
+                )
+            known = self._gateways[gateway_id] = _Gateway(gateway_id, public_key)
+        return known
+
+    async def _content_key(self, body: bytes, sender: _Gateway) -> ContentKey:
+        key_id = read_header(body).key_id
+        key = self._keys.remembered(sender.id, key_id)
+        if key is not None:
+            return key
+        # A changed header must not make the gateway send its key again: look at the signature first.
+        await self._in_thread(partial(verify, body, gateway_id=sender.id, public_key=sender.public_key))
+        package = await self._keys.package(sender.id, key_id)
+        if package is None:
+            raise Refused(Code.UNKNOWN_KEY, f"no package of the key {key_id.hex()} has come")
+        key = await self._open_package(package, sender)
+        self._keys.remember(sender.id, key)
+        return key
+
+    async def _open_package(self, package: bytes, sender: _Gateway) -> ContentKey:
+        key: ContentKey = await self._in_thread(
+            partial(self._keys.open, package, gateway_id=sender.id, public_key=sender.public_key)
+        )
+        return key
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._openers, work)

@@ -1,0 +1,164 @@
+"""The settings file of a collector, `collector.yaml`, as a checked model."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from models.document import DocumentMistakes, Mistake, Problem, load_document
+
+FILE = "collector.yaml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(_Section):
+    """Where gateways, the API and the page are served, by TLS."""
+
+    host: str = "0.0.0.0"  # noqa: S104  # gateways are on other machines
+    port: int = Field(default=8443, ge=0, le=65535, description="0: any free port")
+
+
+class LocalHttp(_Section):
+    """The page and the API without TLS, for a reverse proxy or a person on the same machine only."""
+
+    port: int = Field(default=8080, ge=0, le=65535, description="0: any free port")
+
+
+class EmailReceiver(_Section):
+    """Alerts as mail."""
+
+    kind: Literal["email"]
+    name: str = Field(min_length=1, max_length=100)
+    language: Literal["zh", "en"] = "zh"
+    host: str = Field(min_length=1, description="the mail server")
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password: SecretStr | None = None
+    sender: str = Field(min_length=3, description="From:")
+    to: list[str] = Field(min_length=1)
+
+
+class WebhookReceiver(_Section):
+    """Alerts as signed JSON, posted to another program."""
+
+    kind: Literal["webhook"]
+    name: str = Field(min_length=1, max_length=100)
+    language: Literal["zh", "en"] = "zh"
+    url: str = Field(pattern=r"^https?://", max_length=2000)
+    secret: SecretStr = Field(min_length=16, description="signs what is posted; at least 16 characters")
+
+
+Receiver = Annotated[EmailReceiver | WebhookReceiver, Field(discriminator="kind")]
+
+
+class UnusualConsumption(_Section):
+    """A counter that uses more than it does at that hour of the week."""
+
+    enabled: bool = True
+
+
+class StuckMeter(_Section):
+    """A counter that answers but no longer counts."""
+
+    enabled: bool = True
+
+
+class SilentGateway(_Section):
+    """A gateway from which nothing arrives."""
+
+    enabled: bool = True
+    after_minutes: float = Field(default=15, gt=0, le=1440)
+
+
+class Detectors(_Section):
+    """What is looked for, and how eagerly."""
+
+    unusual_consumption: UnusualConsumption = UnusualConsumption()
+    stuck_meter: StuckMeter = StuckMeter()
+    silent_gateway: SilentGateway = SilentGateway()
+
+
+class Settings(_Section):
+    """All of `collector.yaml`."""
+
+    url: str = Field(
+        pattern=r"^https://[^/?#]+/?$",
+        max_length=300,
+        description="how gateways reach this collector; goes into enrolment tokens",
+    )
+    names: list[str] = Field(
+        default=[], description="further host names and addresses that the server's certificate is good for"
+    )
+    listen: Listen = Listen()
+    local_http: LocalHttp | None = None
+    receivers: list[Receiver] = []
+    detectors: Detectors = Detectors()
+
+    def server_names(self) -> list[str]:
+        """Every name that the server's certificate must have."""
+        return [urlsplit(self.url).hostname or "", *self.names]
+
+
+def load_settings(folder: Path) -> Settings:
+    """Raise DocumentMistakes with all that is wrong in the file, or that there is none."""
+    path = folder / FILE
+    try:
+        text = path.read_bytes()
+    except OSError as err:
+        raise DocumentMistakes(
+            [Problem(str(path), 1, "", f"cannot be read: {err.strerror}", "create it with `collector init`")]
+        ) from err
+    return load_document(text, Settings, file=str(path), check=_check)
+
+
+def _check(settings: Settings) -> list[Mistake]:
+    mistakes = []
+    seen: set[str] = set()
+    for index, receiver in enumerate(settings.receivers):
+        if receiver.name in seen:
+            mistakes.append(
+                Mistake(("receivers", index, "name"), f"{receiver.name!r} is there twice", "rename one")
+            )
+        seen.add(receiver.name)
+    try:
+        parts = urlsplit(settings.url)
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        mistakes.append(Mistake(("url",), "is not an address", "such as https://collector.example:8443"))
+    return mistakes
+
+
+def new_settings_text(url: str, host: str, port: int, names: list[str], http_port: int | None) -> str:
+    """The file that `collector init` writes; its comments are the manual."""
+    local = (
+        "# local_http: {port: 8080}      # page and API without TLS, for this machine only\n"
+        if http_port is None
+        else f"local_http: {{port: {http_port}}}        # page and API without TLS, for this machine only\n"
+    )
+    listed = "[" + ", ".join(f'"{name}"' for name in names) + "]"
+    return f"""\
+# Settings of this collector. `collector serve` reads them when it starts.
+
+url: "{url}"      # how gateways reach it; goes into enrolment tokens
+names: {listed}              # further host names and addresses for the server's certificate
+listen: {{host: "{host}", port: {port}}}
+{local}
+# Who is told of alerts.
+receivers: []
+#  - {{kind: email, name: duty, host: mail.example, port: 587, security: starttls, user: gatehouse,
+#     password: "…", sender: gatehouse@example.org, to: [duty@example.org], language: zh}}
+#  - {{kind: webhook, name: platform, url: "https://platform.example/hook", secret: "at least 16 characters"}}
+
+# What is looked for. Every detector runs unless it is switched off here.
+detectors:
+  unusual_consumption: {{enabled: true}}
+  stuck_meter: {{enabled: true}}
+  silent_gateway: {{enabled: true, after_minutes: 15}}
+"""
