@@ -1,0 +1,1 @@
+"""What a person must deal with: its life cycle, and how people are told."""
