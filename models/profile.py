@@ -1,9 +1,10 @@
 """A profile: what one model of device has to say, and where; the data that a driver works from."""
 
 import math
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from models.document import Mistake, load_document
 from models.inventory import DeviceDescription, PointDescription
@@ -17,8 +18,20 @@ RegisterType = Literal[
 WordOrder = Literal["high_first", "low_first"]
 ByteOrder = Literal["big", "little"]
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MOST_DECIMALS = 12
+
+
+def _written_by_a_person(number: float) -> float:
+    """Refuse numbers that no arithmetic could keep exact, such as 1e-300."""
+    if Fraction(str(number)).denominator > 10**MOST_DECIMALS:
+        raise ValueError(f"must have at most {MOST_DECIMALS} digits behind the point")
+    return number
+
+
+_Exact = AfterValidator(_written_by_a_person)
+Number = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False), _Exact]
+Positive = Annotated[float, Field(gt=0, le=1e15, allow_inf_nan=False), _Exact]
+Ratio = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), _Exact]
 Address = Annotated[int, Field(ge=0, le=0xFFFF)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 
@@ -67,15 +80,15 @@ class ProfilePoint(_Section):
     bit: int | None = Field(None, ge=0, le=15, description="the bit of a register; 0 is the lowest")
     word_order: WordOrder | None = Field(None, description="where it differs from the device's")
     byte_order: ByteOrder | None = Field(None, description="where it differs from the device's")
-    scale: Finite = Field(1.0, description="unit per count; not 0")
-    offset: Finite = Field(0.0, description="added at the end, in `unit`")
+    scale: Number = Field(1.0, description="unit per count; not 0")
+    offset: Number = Field(0.0, description="added at the end, in `unit`")
     multiply_by: tuple[str, ...] = Field((), description="names of parameters, such as transformer ratios")
     decimals: int = Field(3, ge=0, le=9, description="the resolution of the value")
     sentinels: tuple[int | float | Literal["nan"], ...] = Field(
         (), description="raw values that mean: not available"
     )
-    min: Finite | None = Field(None, description="below this the value is SUSPECT")
-    max: Finite | None = Field(None, description="above this the value is SUSPECT")
+    min: Number | None = Field(None, description="below this the value is SUSPECT")
+    max: Number | None = Field(None, description="above this the value is SUSPECT")
     modulus: Positive | None = Field(None, description="a counter starts again from 0 at this value")
     max_rate_per_h: Positive | None = Field(None, description="a counter cannot grow faster than this")
     item_code: str | None = Field(
@@ -105,8 +118,8 @@ class Golden(_Section):
 
     request: str
     reply: str
-    values: dict[str, Finite | None] = Field(min_length=1)
-    parameters: dict[str, Positive] = Field({}, description="parameters of the device that sent it")
+    values: dict[str, Number | None] = Field(min_length=1)
+    parameters: dict[str, Ratio] = Field({}, description="parameters of the device that sent it")
     source: str = Field("", description="where the frame comes from")
 
 
@@ -123,9 +136,7 @@ class Profile(_Section):
     source: str = Field(min_length=1, description="where the map comes from")
     modbus: ModbusSection = Field(description="what the points share")
     points: tuple[ProfilePoint, ...] = Field(min_length=1, description="what the device can tell")
-    parameters: dict[Name, Positive] = Field(
-        {}, description="defaults; a device's configuration may set them"
-    )
+    parameters: dict[Name, Ratio] = Field({}, description="defaults; a device's configuration may set them")
     golden: tuple[Golden, ...] = Field((), description="frames with the values they carry")
 
     def point(self, name: str) -> ProfilePoint:
@@ -162,9 +173,16 @@ def parameter_mistakes(profile: Profile, given: dict[str, float]) -> list[Mistak
         if name not in profile.parameters:
             what = f"profile {profile.profile} has no parameter '{name}'"
             mistakes.append(Mistake(("parameters", name), what, f"have: {have}"))
-        elif not (math.isfinite(value) and value > 0):
-            mistakes.append(Mistake(("parameters", name), "must be a number above 0"))
+            continue
+        try:
+            _RATIO.validate_python(value, strict=True)
+        except ValidationError:
+            what = f"must be a number above 0, up to 1000000, with at most {MOST_DECIMALS} decimals"
+            mistakes.append(Mistake(("parameters", name), what))
     return mistakes
+
+
+_RATIO = TypeAdapter[float](Ratio)
 
 
 def multiplier(point: ProfilePoint, parameters: dict[str, float]) -> float:
@@ -180,7 +198,10 @@ def describe(
     period_s: float,
     parameters: dict[str, float] | None = None,
 ) -> DeviceDescription:
-    """What the collector is told of a device that this profile describes."""
+    """What the collector is told of a device that this profile describes.
+
+    `parameters` are those of the device's configuration, without `parameter_mistakes`.
+    """
     settled = profile.settled_parameters(parameters or {})
     return DeviceDescription(
         device_id=device_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ COUNTER_UNITS = frozenset(
 """What adds up. A counter in kW or V is a mistake: its differences would be taken for consumption."""
 
 _READS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
-_NAN_TYPES = ("float32", "float64")
+_LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 
 def find_mistakes(profile: Profile) -> Iterator[Mistake]:
@@ -77,8 +76,8 @@ def _meaning(profile: Profile, point: ProfilePoint, path: tuple[str, int]) -> It
 
 
 def _kind(point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
-    if (point.type == "bool") and point.kind != "state":
-        yield Mistake((*path, "kind"), "one bit is a state", "kind: state")
+    if point.type == "bool":
+        yield from _bit(point, path)
     if (point.unit == "") != (point.kind == "state"):
         yield Mistake(
             (*path, "unit"), f"does not fit a {point.kind}", 'a plain number has "1", a state has ""'
@@ -97,9 +96,17 @@ def _kind(point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
         )
 
 
+def _bit(point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
+    if point.kind != "state":
+        yield Mistake((*path, "kind"), "one bit is a state", "kind: state")
+    for key in ("scale", "offset", "multiply_by", "min", "max"):
+        if getattr(point, key) != type(point).model_fields[key].default:
+            yield Mistake((*path, key), "one bit is 0 or 1 and nothing else", "leave it out")
+
+
 def _sentinel_fits(point: ProfilePoint, sentinel: int | float | str) -> bool:
-    if point.type in _NAN_TYPES:
-        return True
+    if point.type in _LARGEST:
+        return isinstance(sentinel, str) or sentinel != sentinel or abs(sentinel) <= _LARGEST[point.type]
     if not isinstance(sentinel, int):
         return False
     bits = 16 * point.width
@@ -148,8 +155,8 @@ def _golden(profile: Profile, golden: Golden, path: tuple[str, int]) -> Iterator
             first <= point.address and point.address + point.width <= first + count
         ):
             yield Mistake((*path, "values", name), "the request does not ask for this point")
-    for name, value in golden.parameters.items():
-        if name not in profile.parameters or not math.isfinite(value):
+    for name in golden.parameters:
+        if name not in profile.parameters:
             what = f"'{name}' is no parameter of this profile"
             yield Mistake((*path, "parameters", name), what, suggest(name, profile.parameters))
 

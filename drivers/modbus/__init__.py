@@ -1,0 +1,1 @@
+"""Modbus: reads the registers that a profile names, in few requests, and decodes them."""

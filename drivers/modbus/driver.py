@@ -1,0 +1,242 @@
+"""Reads one Modbus device: runs the plan, and finds out which registers it refuses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import cast
+
+from drivers.contract import DeviceUnreachable, Exchange, ProfileMismatch
+from drivers.modbus.decode import ReplyDecoder
+from drivers.modbus.link import ConnectionBroke, ModbusTcpLink, Reply, ReplyTimeout, UnusableReply
+from drivers.modbus.plan import Request, plan
+from models.profile import Profile, ProfilePoint, parameter_mistakes
+from models.reading import Quality, Reading, Reason
+from models.times import Clock
+
+SPLIT_LASTS_S = 3600.0  # then the joined request gets another chance: firmware changes, and so do wirings
+SILENT_IN_A_ROW = 2  # requests without any reply, before the rest of a cycle is not asked for
+
+# Exceptions that say nothing about the registers that were asked for. The last two come from a gateway.
+ACKNOWLEDGE, BUSY, NO_PATH, NO_TARGET = 5, 6, 0x0A, 0x0B
+
+
+@dataclass(slots=True)
+class _Part:
+    """A request with all that sending it and reading its reply takes."""
+
+    request: Request
+    pdu: bytes
+    data_bytes: int
+    decoder: ReplyDecoder
+    may_split: bool = True
+
+
+@dataclass(slots=True)
+class _Block:
+    """A planned request, and the parts it is asked in since the device refused some of it."""
+
+    whole: _Part
+    parts: list[_Part]
+    until_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Cycle:
+    """What one call of `read` knows so far."""
+
+    readings: list[Reading | None]
+    trace: list[Exchange] | None
+    unanswered: int = 0  # requests in a row
+    given_up: Reason = Reason.NONE
+    leaves: list[tuple[_Part, bool | None]] = field(default_factory=list)  # good, refused or unknown
+
+
+def make_driver(
+    *,
+    device_id: str,
+    profile: Profile,
+    unit: int,
+    link: ModbusTcpLink,
+    parameters: Mapping[str, float],
+    clock: Clock,
+) -> "ModbusDriver":
+    """The driver of one device. Raises ProfileMismatch when the profile lacks one of the parameters."""
+    for mistake in parameter_mistakes(profile, dict(parameters)):
+        detail = f"{mistake.path[-1]}: {mistake.what} ({mistake.hint})"
+        raise ProfileMismatch(device_id, profile.profile, detail)
+    return ModbusDriver(device_id, profile, unit, link, parameters, clock)
+
+
+class ModbusDriver:
+    """A `TracedDriver` for one unit behind a link, which it shares with the drivers of the other units."""
+
+    def __init__(
+        self,
+        device_id: str,
+        profile: Profile,
+        unit: int,
+        link: ModbusTcpLink,
+        parameters: Mapping[str, float],
+        clock: Clock,
+    ) -> None:
+        self.device_id = device_id
+        self._points = profile.points
+        self._section = profile.modbus
+        self._parameters = profile.settled_parameters(dict(parameters))
+        self._unit = unit
+        self._link = link
+        self._clock = clock
+        wholes = [self._part(request) for request in plan(profile.points, profile.modbus)]
+        self._blocks = [_Block(whole, [whole]) for whole in wholes]
+
+    async def open(self) -> None:
+        """See `Driver`."""
+        await self._link.attach(self)
+
+    async def close(self) -> None:
+        """See `Driver`."""
+        await self._link.detach(self)
+
+    async def read(self) -> list[Reading]:
+        """See `Driver`. Costs one retry for a timeout, and no wait at all for a dead connection."""
+        return await self._read(None)
+
+    async def read_traced(self) -> tuple[list[Reading], list[Exchange]]:
+        """See `TracedDriver`."""
+        trace: list[Exchange] = []
+        return await self._read(trace), trace
+
+    async def _read(self, trace: list[Exchange] | None) -> list[Reading]:
+        cycle = _Cycle([None] * len(self._points), trace)
+        for block in self._blocks:
+            if block.until_s and self._clock.monotonic_s() >= block.until_s:
+                block.parts, block.until_s = [block.whole], 0.0
+            cycle.leaves.clear()
+            for part in block.parts:
+                await self._read_part(part, cycle)
+            if len(cycle.leaves) > len(block.parts):
+                self._remember(block, cycle.leaves)
+        return cast(list[Reading], cycle.readings)  # each point is in one block, and each part filled its own
+
+    async def _read_part(self, part: _Part, cycle: _Cycle) -> None:
+        reply = await self._ask(part, cycle)
+        if isinstance(reply, Reason):
+            now_ms = self._clock.now_ms()
+            self._fail(part, reply, now_ms, now_ms, cycle)
+            cycle.leaves.append((part, None))
+            return
+        frame, sent_ms, received_ms = reply
+        middle_ms = (sent_ms + received_ms) // 2
+        if not frame[7] & 0x80:
+            part.decoder.decode(frame[9:], middle_ms, received_ms, cycle.readings)
+            part.may_split = True
+            cycle.leaves.append((part, True))
+            return
+        halves = self._halves(part) if frame[8] not in (ACKNOWLEDGE, BUSY) else []
+        if not halves:
+            self._fail(part, Reason.REFUSED, middle_ms, received_ms, cycle)
+            cycle.leaves.append((part, False))
+        for half in halves:
+            await self._read_part(half, cycle)
+
+    async def _ask(self, part: _Part, cycle: _Cycle) -> Reply | Reason:
+        """The reply, or why there is none. A device that was silent just now gets no second attempt."""
+        if cycle.given_up:
+            return cycle.given_up
+        attempts = 1 + (self._section.retries if cycle.unanswered == 0 else 0)
+        reason = Reason.NO_REPLY
+        broke = False
+        while attempts > 0:
+            attempts -= 1
+            try:
+                reply = await self._link.request(
+                    self._unit, part.pdu, part.data_bytes, self._section.reply_timeout_s, cycle.trace
+                )
+            except ReplyTimeout:
+                reason = Reason.NO_REPLY
+            except UnusableReply:
+                reason = Reason.BAD_REPLY
+            except ConnectionBroke:
+                # Devices close connections that were idle, and that shows only now: not an attempt, once.
+                reason = Reason.UNREACHABLE
+                attempts += not broke
+                broke = True
+            except DeviceUnreachable:
+                reason = Reason.UNREACHABLE
+                break
+            else:
+                refusal = reply.frame[8] if reply.frame[7] & 0x80 else 0
+                if refusal == NO_PATH:
+                    reason = Reason.UNREACHABLE
+                    break
+                if refusal == NO_TARGET:
+                    reason = Reason.NO_REPLY
+                    continue
+                cycle.unanswered = 0
+                if refusal not in (ACKNOWLEDGE, BUSY) or not attempts:
+                    return reply
+        cycle.unanswered += 1
+        if reason is Reason.UNREACHABLE or cycle.unanswered >= SILENT_IN_A_ROW:
+            cycle.given_up = reason
+        return reason
+
+    def _fail(self, part: _Part, reason: Reason, measured_ms: int, received_ms: int, cycle: _Cycle) -> None:
+        for index in part.request.points:
+            cycle.readings[index] = Reading(
+                device_id=self.device_id,
+                point=self._points[index].name,
+                value=None,
+                quality=Quality.BAD,
+                reason=reason,
+                measured_ms=measured_ms,
+                received_ms=received_ms,
+            )
+
+    def _part(self, request: Request, *, may_split: bool = True) -> _Part:
+        decoder = ReplyDecoder(request, self._points, self._section, self._parameters, self.device_id)
+        return _Part(request, request.pdu, request.data_bytes, decoder, may_split)
+
+    def _halves(self, part: _Part) -> list[_Part]:
+        """What to ask instead of a refused request; nothing when there is nothing to divide."""
+        indexes = part.request.points
+        cut = _middle(self._points, indexes)
+        if not part.may_split or not cut:
+            return []
+        halves = (indexes[:cut], indexes[cut:])
+        return [self._part(request) for half in halves for request in plan(self._points, self._section, half)]
+
+    def _remember(self, block: _Block, leaves: list[tuple[_Part, bool | None]]) -> None:
+        """Ask in these parts from now on, so that what is refused costs one request and not a search.
+
+        Refused neighbours are asked together and not searched again. Good neighbours are joined as well,
+        though not over a gap, which may be what was refused. That is tried once only: when the joined part
+        is refused in its turn, the device does not like its length, and the leaves stay as they are.
+        """
+        if any(good is None for _, good in leaves):
+            return  # not all of it is known
+        is_first = block.parts == [block.whole]
+        block.until_s = self._clock.monotonic_s() + SPLIT_LASTS_S
+        block.parts = [part for part, _ in leaves]
+        if not is_first or all(good for _, good in leaves):
+            return
+        tight = self._section.model_copy(update={"max_gap": 0})
+        block.parts = []
+        for good, run in groupby(leaves, key=lambda leaf: leaf[1]):
+            indexes = [index for part, _ in run for index in part.request.points]
+            section = tight if good else self._section
+            block.parts += [
+                self._part(request, may_split=bool(good)) for request in plan(self._points, section, indexes)
+            ]
+
+
+def _middle(points: Sequence[ProfilePoint], indexes: Sequence[int]) -> int:
+    """Where to divide points in the order of their addresses; 0 when all lie over the same registers."""
+    end = 0
+    cuts: list[int] = []
+    for position, index in enumerate(indexes):
+        if position and points[index].address >= end:
+            cuts.append(position)
+        end = max(end, points[index].address + points[index].width)
+    if not cuts and len({(points[index].address, points[index].width) for index in indexes}) > 1:
+        cuts = [len(indexes) // 2]
+    return min(cuts, key=lambda cut: abs(2 * cut - len(indexes)), default=0)

@@ -1,0 +1,116 @@
+"""Joins the points of a profile into the fewest requests that the protocol and the device allow."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.profile import ModbusSection, ProfilePoint, Table
+
+FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+BIT_TABLES: tuple[Table, ...] = ("coil", "discrete")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to read, and the points that its reply answers, as indexes into the profile."""
+
+    table: Table
+    first: int
+    count: int
+    points: tuple[int, ...]
+
+    @property
+    def pdu(self) -> bytes:
+        """The bytes from the function code on."""
+        return struct.pack(">BHH", FUNCTIONS[self.table], self.first, self.count)
+
+    @property
+    def data_bytes(self) -> int:
+        """How many bytes of data the reply must carry."""
+        return (self.count + 7) // 8 if self.table in BIT_TABLES else 2 * self.count
+
+
+def plan(
+    points: Sequence[ProfilePoint], section: ModbusSection, only: Sequence[int] | None = None
+) -> list[Request]:
+    """Requests for all points, or for `only` those: as few as possible and, of such, those that read least.
+
+    No request exceeds the limits of the section, bridges more than `max_gap` or touches a forbidden
+    address; no point is split. Each point on its own must fit, which loading a profile checks.
+    """
+    requests: list[Request] = []
+    for table in FUNCTIONS:
+        chosen = range(len(points)) if only is None else only
+        indexes = [index for index in chosen if points[index].table == table]
+        requests += _Table(table, points, indexes, section).requests()
+    return requests
+
+
+def could_be_its_own_reply(table: Table, first: int, count: int) -> bool:
+    """Whether an echo of the request would be a well-formed reply to it.
+
+    So it is for 17 to 24 bits from 0x0300 to 0x03ff: function, then 3, then three bytes. Such a request
+    is never sent, since a line that echoes would otherwise turn addresses into states.
+    """
+    return table in BIT_TABLES and first >> 8 == 3 and 17 <= count <= 24
+
+
+class _Table:
+    """The points of one table in the order of their addresses.
+
+    A request then always takes a run of neighbours: a point that is left out between two others reaches
+    beyond the request's end, and so the request that does take it covers the later ones too.
+    """
+
+    def __init__(
+        self, table: Table, points: Sequence[ProfilePoint], indexes: list[int], section: ModbusSection
+    ) -> None:
+        self.table, self.points = table, points
+        self.indexes = sorted(indexes, key=lambda index: (points[index].address, points[index].width))
+        self.limit = section.max_bits if table in BIT_TABLES else section.max_registers
+        self.max_gap = section.max_gap
+        self.forbidden = [range_ for range_ in section.forbidden if range_.table == table]
+
+    def requests(self) -> list[Request]:
+        """From the last point backwards: the best plan for a tail is built from those of shorter tails."""
+        total = len(self.indexes)
+        cost: list[tuple[int, int]] = [(0, 0)] * (total + 1)  # requests, addresses read
+        cut = [total] * total  # where the request that begins with a point ends
+        for start in reversed(range(total)):
+            best: tuple[int, int] | None = None
+            for stop, count in self._ends(start):
+                requests, read = cost[stop]
+                if best is None or (requests + 1, read + count) < best:
+                    best = requests + 1, read + count
+                    cut[start] = stop
+            assert best is not None, "a point that no request may carry"  # noqa: S101
+            cost[start] = best
+        found: list[Request] = []
+        start = 0
+        while start < total:
+            found.append(self._covering(self.indexes[start : cut[start]]))
+            start = cut[start]
+        return found
+
+    def _covering(self, indexes: Sequence[int]) -> Request:
+        first = self.points[indexes[0]].address
+        end = max(self.points[index].address + self.points[index].width for index in indexes)
+        return Request(self.table, first, end - first, tuple(indexes))
+
+    def _ends(self, start: int) -> list[tuple[int, int]]:
+        """Each (stop, count) such that one request may carry the points from `start` to before `stop`."""
+        first = self.points[self.indexes[start]].address
+        barrier = min((range_.first for range_ in self.forbidden if range_.last >= first), default=0x10000)
+        ends: list[tuple[int, int]] = []
+        end = first
+        for position in range(start, len(self.indexes)):
+            point = self.points[self.indexes[position]]
+            if point.address - end > self.max_gap or point.address - first >= self.limit:
+                break
+            end = max(end, point.address + point.width)
+            count = end - first
+            if count > self.limit or end > barrier:
+                break
+            if not could_be_its_own_reply(self.table, first, count):
+                ends.append((position + 1, count))
+        return ends

@@ -1,0 +1,1 @@
+"""Data that a technician copies to a gateway: device profiles and samples."""
