@@ -1,0 +1,1 @@
+"""The gateway: polls its devices, keeps what they said, and hands it to the collector."""

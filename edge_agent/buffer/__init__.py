@@ -1,0 +1,1 @@
+"""Keeps readings and events on disk until the collector has them, and for a while after."""

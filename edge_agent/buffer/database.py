@@ -1,0 +1,282 @@
+"""Opens the buffer's SQLite file, or sets a damaged one aside and begins a new one."""
+
+import contextlib
+import fcntl
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import aiosqlite
+
+from edge_agent.buffer.contract import BufferUnavailable
+from models.errors import NeedsAHuman
+from models.times import utc_text
+
+APPLICATION_ID: Final = 0x47484231  # "GHB1", so that a stray SQLite file is not taken for a buffer
+SCHEMA_VERSION: Final = 1
+
+_WAL_KEPT_BYTES = 4 << 20  # the log goes back to this after a checkpoint
+_UNWILLING = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}
+_SIDE_FILES = ("", "-wal", "-shm")
+
+# A block is one group commit; what sequence numbers were given is known from `first_seq` and `count` alone.
+# The blocks of a delivered batch are deleted, for its body has the items. Wide columns come last, so that
+# SQLite need not read past them.
+_SCHEMA = """
+BEGIN IMMEDIATE;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE block (
+    first_seq INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL CHECK (count > 0),
+    readings INTEGER NOT NULL,
+    stored_ms INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE INDEX block_span ON block (first_seq, count, readings);
+CREATE TABLE content_key (key_id BLOB PRIMARY KEY, sent INTEGER NOT NULL, package BLOB NOT NULL) STRICT;
+CREATE TABLE batch (
+    number INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL UNIQUE,
+    count INTEGER NOT NULL CHECK (count > 0),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered')),
+    sealed_ms INTEGER NOT NULL,
+    delivered_ms INTEGER,
+    key_id BLOB NOT NULL REFERENCES content_key (key_id),
+    digest BLOB NOT NULL,
+    receipt TEXT,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX batch_state ON batch (state);
+CREATE TABLE refused (
+    id INTEGER PRIMARY KEY,
+    epoch BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    refused_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    item BLOB NOT NULL
+) STRICT;
+CREATE TABLE gap (
+    first_seq INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL CHECK (count > 0),
+    dropped_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    data BLOB
+) STRICT;
+INSERT INTO meta VALUES ('epoch', randomblob(16)), ('delivered', 0), ('quarantined', 0);
+"""
+_COMMIT = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+_SCHEMA_TEXT = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+_OVERLAPS = """
+SELECT count(*) FROM (SELECT first_seq, lag(first_seq + count) OVER (ORDER BY first_seq) AS free FROM block)
+WHERE first_seq < free
+"""
+
+
+class BufferOfAnotherVersion(NeedsAHuman):
+    """The file was written by a newer agent. It is left as it is."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(
+            f"{path}: written by a newer edge-agent (format {version}, this one knows {SCHEMA_VERSION}); "
+            "install that version again, or name another state_dir"
+        )
+        self.path, self.version = path, version
+
+
+class BufferInUse(NeedsAHuman):
+    """Another process has the buffer open."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: another edge-agent is using it; stop that one first")
+        self.path = path
+
+
+class _Damaged(Exception):
+    """The file is not a sound database of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A file that could not be used, where it is now and why."""
+
+    path: Path
+    reason: str
+
+
+class Database:
+    """The file with its settings, and a lock beside it that keeps other processes out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[bytes] | None = None
+        self._connection: aiosqlite.Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def connection(self) -> aiosqlite.Connection:
+        if self._connection is None:
+            raise BufferUnavailable(f"{self.path}: is not open")
+        return self._connection
+
+    async def open(self, *, now_ms: int) -> SetAside | None:
+        """Open the file, or make it. One that is damaged or no buffer is renamed, never deleted.
+
+        Raise NeedsAHuman when a person must decide, BufferUnavailable when the disk refuses.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            try:
+                self._connection = await _connect(self.path)
+            except _Damaged as err:
+                aside = _set_aside(self.path, str(err), now_ms)
+                self._connection = await _connect(self.path)
+                return aside
+        except OSError as err:
+            raise BufferUnavailable(
+                f"{self.path}: {err.strerror}; check the disk and the rights of its folder"
+            ) from err
+        finally:
+            if self._connection is None:
+                self._free_lock()
+        return None
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """All that is done inside happens, or nothing. Only one task may be in here at a time."""
+        connection = self.connection
+        try:
+            await connection.execute_fetchall("BEGIN IMMEDIATE")
+            yield connection
+            await connection.execute_fetchall("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                await connection.rollback()
+            raise
+
+    async def close(self) -> None:
+        """Safe to call twice."""
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                await connection.close()
+        finally:
+            self._free_lock()
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        lock = self.path.with_name(self.path.name + ".lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise BufferInUse(self.path) from None
+        self._lock = lock
+
+    def _free_lock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+
+def is_damage(err: BaseException) -> bool:
+    """Whether the file may be broken, and not just the disk unwilling: then it must be checked anew.
+
+    A UnicodeDecodeError is what Python makes of a message in which SQLite quotes a broken schema.
+    """
+    if isinstance(err, sqlite3.Error):
+        return getattr(err, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _UNWILLING
+    return isinstance(err, UnicodeDecodeError)
+
+
+def disk_refused(path: Path, err: Exception) -> BufferUnavailable:
+    """What SQLite said, with what a person can do."""
+    full = getattr(err, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+    hint = f"free space on the disk of {path.parent}" if full else f"check the disk of {path.parent}"
+    return BufferUnavailable(f"{path}: {err}; {hint}")
+
+
+async def scalar(connection: aiosqlite.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> int:
+    """The one number that a query gives."""
+    [(value,)] = await connection.execute_fetchall(sql, parameters)
+    return int(value)
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
+    connection: aiosqlite.Connection | None = None
+    try:
+        connection = await aiosqlite.connect(path, isolation_level=None)
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "busy_timeout = 5000",  # only a person with another SQLite tool can hold a lock
+            f"journal_size_limit = {_WAL_KEPT_BYTES}",
+        ):
+            await connection.execute_fetchall(f"PRAGMA {pragma}")
+        await _check(connection, path)
+    except BaseException as err:
+        if connection is not None:
+            await connection.close()
+        if is_damage(err):
+            raise _Damaged(str(err)) from err
+        if isinstance(err, sqlite3.Error):
+            raise disk_refused(path, err) from err
+        raise
+    return connection
+
+
+async def _check(connection: aiosqlite.Connection, path: Path) -> None:
+    version = await scalar(connection, "PRAGMA user_version")
+    if version == 0 and await scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0:
+        await connection.executescript(_SCHEMA + _COMMIT)
+        return
+    if await scalar(connection, "PRAGMA application_id") != APPLICATION_ID:
+        raise _Damaged("it is a database of another program")
+    if version > SCHEMA_VERSION:
+        raise BufferOfAnotherVersion(path, version)
+    if [sql for (sql,) in await connection.execute_fetchall(_SCHEMA_TEXT)] != _expected_schema():
+        raise _Damaged("its tables are not those of a buffer")
+    [(found,)] = await connection.execute_fetchall("PRAGMA integrity_check(1)")
+    if found != "ok":
+        raise _Damaged(f"its integrity check failed: {found}")
+    if await scalar(connection, _OVERLAPS):
+        raise _Damaged("two of its blocks hold the same sequence number")
+
+
+def _expected_schema() -> list[str]:
+    """What SQLite itself notes of our tables: one changed letter of it would fail much later."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as sample:
+        sample.executescript(_SCHEMA + _COMMIT)
+        return [sql for (sql,) in sample.execute(_SCHEMA_TEXT)]
+
+
+def _set_aside(path: Path, reason: str, now_ms: int) -> SetAside:
+    stamp = utc_text(now_ms).replace(":", "").replace("-", "").partition(".")[0]
+    kept = path.with_name(f"{path.name}.damaged-{stamp}")
+    attempt = 1
+    while kept.exists():
+        attempt += 1
+        kept = path.with_name(f"{path.name}.damaged-{stamp}-{attempt}")
+    for side in _SIDE_FILES:
+        source = path.with_name(path.name + side)
+        if source.exists():
+            source.rename(kept.with_name(kept.name + side))
+    return SetAside(kept, reason)

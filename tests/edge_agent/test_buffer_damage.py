@@ -1,0 +1,196 @@
+"""A file or disk that fails costs as little as it can, and never keeps the gateway from starting."""
+
+import contextlib
+import random
+import resource
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.buffer.contract import BufferUnavailable, SeqRange
+from edge_agent.buffer.database import BufferInUse, BufferOfAnotherVersion
+from edge_agent.buffer.sqlite import SqliteBuffer
+from models.reading import Event
+from tests.support.clocks import VirtualClock
+from tests.support.items import Sealer, a_reading, drain, readings, values
+
+
+async def open_buffer(path: Path, clock: VirtualClock) -> SqliteBuffer:
+    return await SqliteBuffer.open(path, clock=clock.clock, window_s=0)
+
+
+def set_aside(folder: Path) -> list[Path]:
+    return sorted(folder.glob("buffer.db.damaged-*"))
+
+
+def remove_all(folder: Path) -> None:
+    for file in folder.glob("buffer.db*"):
+        file.unlink()
+
+
+def largest(folder: Path) -> int:
+    return max(file.stat().st_size for file in folder.iterdir())
+
+
+async def filled(path: Path, clock: VirtualClock, *, appends: int = 20) -> bytes:
+    async with await open_buffer(path, clock) as buffer:
+        for i in range(appends):
+            await buffer.append(readings(200, first=200 * i))
+        return buffer.epoch
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """What a full disk does: a write beyond that size fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(
+            b"not a database at all, but long enough to have a header" * 30, "not a database", id="text"
+        ),
+        pytest.param(b"SQLite format 3\x00" + bytes(5000), "", id="zeros"),
+    ],
+)
+async def test_a_file_that_is_no_database_is_set_aside_and_told_of(
+    tmp_path: Path, clock: VirtualClock, content: bytes, reason: str
+) -> None:
+    path = tmp_path / "buffer.db"
+    path.write_bytes(content)
+    async with await open_buffer(path, clock) as buffer:
+        cut = await buffer.cut(10)
+        assert cut is not None
+        [event] = cut.items
+        assert isinstance(event, Event)
+        assert event.kind == "buffer.set-aside"
+        assert reason in event.data["reason"]
+        assert (tmp_path / event.data["file"]).read_bytes() == content
+        assert await buffer.append([a_reading()]) == SeqRange(2, 2)
+
+
+async def test_a_database_of_another_program_is_set_aside(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "buffer.db"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE notes (text)")
+        other.commit()
+    async with await open_buffer(path, clock) as buffer:
+        assert (await buffer.counts()).produced == 1
+    assert len(set_aside(tmp_path)) == 1
+
+
+async def test_two_damaged_files_of_one_second_are_both_kept(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "buffer.db"
+    for content in (b"first" * 1000, b"second" * 1000):
+        path.write_bytes(content)
+        await (await open_buffer(path, clock)).close()
+    assert sorted(kept.read_bytes()[:5] for kept in set_aside(tmp_path)) == [
+        b"first",
+        b"secon",
+    ]
+
+
+async def test_a_store_of_a_newer_agent_is_left_alone(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "buffer.db"
+    await filled(path, clock, appends=1)
+    with contextlib.closing(sqlite3.connect(path)) as newer:
+        newer.execute("PRAGMA user_version = 2")
+    before = path.read_bytes()
+    with pytest.raises(BufferOfAnotherVersion, match="newer edge-agent"):
+        await open_buffer(path, clock)
+    assert path.read_bytes() == before
+
+
+async def test_a_store_that_is_in_use_is_not_opened_twice(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "buffer.db"
+    async with await open_buffer(path, clock) as buffer:
+        with pytest.raises(BufferInUse, match="another edge-agent"):
+            await open_buffer(path, clock)
+        await buffer.append([a_reading()])
+    await (await open_buffer(path, clock)).close()
+
+
+async def test_whatever_bytes_are_changed_the_store_opens_and_takes_readings(
+    tmp_path: Path, clock: VirtualClock, sealer: Sealer
+) -> None:
+    path = tmp_path / "buffer.db"
+    epoch = await filled(path, clock)
+    good = path.read_bytes()
+    rng = random.Random(7)
+    survived = 0
+    for _ in range(40):
+        remove_all(tmp_path)
+        bad = bytearray(good)
+        if rng.random() < 0.2:
+            del bad[rng.randrange(len(bad)) :]
+        for _ in range(rng.choice([1, 1, 30])):
+            if bad:
+                bad[rng.randrange(len(bad))] = rng.randrange(256)
+        path.write_bytes(bad)
+        async with await open_buffer(path, clock) as buffer:
+            survived += buffer.epoch == epoch
+            await buffer.append([a_reading(-1.0)])
+            sent = await drain(buffer, sealer, 400)
+            assert values(sent)[-1] == -1.0
+            assert (await buffer.counts()).pending == 0
+            if buffer.epoch == epoch:
+                assert set(values(sent)) <= {*map(float, range(40)), -1.0}
+    assert survived > 10
+
+
+async def test_a_damaged_block_costs_its_readings_alone_and_is_told_of(
+    tmp_path: Path, clock: VirtualClock, sealer: Sealer
+) -> None:
+    path = tmp_path / "buffer.db"
+    await filled(path, clock, appends=3)
+    with contextlib.closing(sqlite3.connect(path)) as changer:
+        changer.execute("UPDATE block SET data = zeroblob(length(data)) WHERE first_seq = 201")
+        changer.commit()
+    async with await open_buffer(path, clock) as buffer:
+        sent = await drain(buffer, sealer)
+        assert values(sent) == [*map(float, range(200)), *map(float, range(400, 600))]
+        [event] = [item for item in sent if isinstance(item, Event)]
+        assert event.kind == "buffer.gap"
+        assert {name: event.data[name] for name in ("reason", "first_seq", "last_seq")} == {
+            "reason": "damaged",
+            "first_seq": 201,
+            "last_seq": 400,
+        }
+        counts = await buffer.counts()
+        assert counts.conserved
+        assert counts.dropped == 200
+
+
+async def test_an_append_that_the_disk_refuses_stores_nothing_and_can_be_repeated(
+    tmp_path: Path, clock: VirtualClock, sealer: Sealer
+) -> None:
+    path = tmp_path / "buffer.db"
+    async with await open_buffer(path, clock) as buffer:
+        await buffer.append(readings(10))
+        used = largest(tmp_path)
+        with files_no_larger_than(used):
+            for _ in range(3):
+                with pytest.raises(BufferUnavailable, match="check the disk"):
+                    await buffer.append(readings(5000, first=10))
+            assert (await buffer.counts()).produced == 10
+        assert await buffer.append(readings(5000, first=10)) == SeqRange(11, 5010)
+        assert values(await drain(buffer, sealer)) == values(readings(5010))
+        assert (await buffer.counts()).conserved
+
+
+async def test_a_disk_that_refuses_everything_is_said_at_the_start(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    with files_no_larger_than(0), pytest.raises(BufferUnavailable, match=r"buffer\.db"):
+        await open_buffer(tmp_path / "buffer.db", clock)
+    (tmp_path / "file").touch()
+    with pytest.raises(BufferUnavailable, match="rights of its folder"):
+        await open_buffer(tmp_path / "file" / "buffer.db", clock)

@@ -1,0 +1,63 @@
+"""What was acknowledged is there after the process was killed, at whatever moment."""
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from edge_agent.buffer.sqlite import SqliteBuffer
+from models.reading import Reading
+from tests.support.clocks import VirtualClock
+
+ROOT = Path(__file__).parents[2]
+KILLS = 24
+
+
+def run_and_kill(path: Path, seed: int, *, after_lines: int) -> list[list[str]]:
+    """The promises that a process made before it was killed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.appending", path, str(seed)], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(after_lines)]
+        process.send_signal(signal.SIGKILL)
+        lines += process.stdout.readlines()
+    # The last line may be cut in the middle, for a promise is written in one call or not at all.
+    return [line.decode().split() for line in lines if line.endswith(b"\n")]
+
+
+async def test_no_acknowledged_append_is_lost_and_no_number_is_missing_after_any_kill(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    path = tmp_path / "buffer.db"
+    rng = random.Random(20)
+    promised: list[tuple[int, int, int]] = []
+    delivered = 0
+    epochs = set()
+    for seed in range(KILLS):
+        for kind, *numbers in run_and_kill(path, seed, after_lines=rng.randint(1, 120)):
+            if kind == "append":
+                first, last, value = map(int, numbers)
+                promised.append((first, last, value))
+            elif kind == "deliver":
+                delivered = int(numbers[0])
+            else:
+                epochs.add(numbers[0])
+        async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0) as buffer:
+            assert {buffer.epoch.hex()} == epochs
+            counts = await buffer.counts()
+            assert counts.conserved
+            assert counts.dropped == 0
+            assert counts.produced >= max(last for _, last, _ in promised)
+            assert counts.batches_kept >= delivered
+            cut = await buffer.cut(counts.produced)
+            if cut is not None:
+                assert len(cut.items) == counts.unsealed == counts.produced - cut.first_seq + 1
+                for first, _last, value in promised:
+                    if first >= cut.first_seq:
+                        item = cut.items[first - cut.first_seq]
+                        assert isinstance(item, Reading)
+                        assert item.value == value
+    given = [seq for first, last, _ in promised for seq in range(first, last + 1)]
+    assert len(given) == len(set(given)), "a sequence number was given twice"
