@@ -1,0 +1,1 @@
+"""Devices at the wire, written from their protocols, which misbehave on request."""

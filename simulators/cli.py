@@ -1,0 +1,169 @@
+"""The command `simulators`: meters at the wire, for trying out and for tests."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from models.errors import GatehouseError
+from models.profile import parameter_mistakes
+from simulators.announce import banner, served, summary
+from simulators.clocks import clock as make_clock
+from simulators.faults import Fault, FaultMistake, parse_fault
+from simulators.profiles import named_profile
+from simulators.scenario import (
+    MeterSection,
+    RackSection,
+    Scenario,
+    load_scenario,
+    scenario_names,
+    shipped_scenario,
+)
+from simulators.site import running
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def simulators() -> None:
+    """Meters at the wire, which misbehave on request."""
+
+
+def _fault(text: str) -> Fault:
+    try:
+        return parse_fault(text)
+    except FaultMistake as err:
+        raise typer.BadParameter(str(err)) from err
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError as err:
+        raise typer.BadParameter(f"'{text}' is not NAME=NUMBER, such as ct=20") from err
+
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")]
+Units = Annotated[list[int] | None, typer.Option("--unit", min=1, max=247, help="Repeat for more meters.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same building and the same faults.")]
+Faults = Annotated[
+    list[Fault] | None,
+    typer.Option(
+        "--fault",
+        parser=_fault,
+        metavar="KIND=PROBABILITY[:ARGUMENT]",
+        help="lost=0.01, late=0.01:3s, exception=0.01:4, silence=0.001:60s, …; repeat for more.",
+    ),
+]
+Parameters = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--parameter", parser=_parameter, metavar="NAME=NUMBER", help="Such as ct=20; repeat for more."
+    ),
+]
+Speed = Annotated[float, typer.Option(min=0.001, help="Simulated seconds in a real second.")]
+Ledger = Annotated[Path | None, typer.Option(help="Write down what the meters show, into this new file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Say what is served as one line of JSON.")]
+
+
+@app.command()
+def modbus(
+    profile: Annotated[str, typer.Option(help="Name of a profile, such as eastron-sdm630.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for a free one.")] = 5020,
+    host: Host = "127.0.0.1",
+    unit: Units = None,
+    load_kw: Annotated[
+        float, typer.Option(min=0.001, help="What each meter's load draws on a working day.")
+    ] = 20.0,
+    parameter: Parameters = None,
+    seed: Seed = 1,
+    fault: Faults = None,
+    speed: Speed = 1.0,
+    ledger: Ledger = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve Modbus TCP meters of one profile on one port, until Ctrl-C."""
+    with _Failing(as_json):
+        parameters = dict(parameter or [])
+        for mistake in parameter_mistakes(named_profile(profile), parameters):
+            raise typer.BadParameter(f"{mistake.what} ({mistake.hint})", param_hint="--parameter")
+        meters = tuple(
+            MeterSection(id=f"meter-{n:02d}", unit=n, profile=profile, load_kw=load_kw, parameters=parameters)
+            for n in dict.fromkeys(unit or [1])
+        )
+        rack = RackSection(port=port, host=host, meters=meters, faults=tuple(fault or ()))
+        scenario = Scenario(scenario=profile, seed=seed, racks=(rack,))
+        asyncio.run(_serve(scenario, speed=speed, ledger=ledger, as_json=as_json))
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of one that ships.")],
+    speed: Speed = 1.0,
+    ledger: Ledger = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve all meters of a scenario, until Ctrl-C."""
+    with _Failing(as_json):
+        path = Path(scenario)
+        if path.suffix in (".yaml", ".yml"):
+            loaded = load_scenario(path.read_bytes(), str(path))
+        else:
+            loaded = shipped_scenario(scenario)
+        asyncio.run(_serve(loaded, speed=speed, ledger=ledger, as_json=as_json))
+
+
+@app.command()
+def scenarios(as_json: AsJson = False) -> None:
+    """List the scenarios that ship with the simulators."""
+    with _Failing(as_json):
+        found = [summary(name, shipped_scenario(name)) for name in scenario_names()]
+        if as_json:
+            typer.echo(msgspec.json.encode(found))
+            return
+        for entry in found:
+            typer.echo(f"{entry['name']}: {entry['title']}")
+            typer.echo(
+                f"  {entry['meters']} meters, {entry['points']} points, {entry['endpoints']} endpoints"
+            )
+
+
+async def _serve(scenario: Scenario, *, speed: float, ledger: Path | None, as_json: bool) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(scenario, clock=make_clock(speed=speed), ledger=ledger) as site:
+        if as_json:
+            typer.echo(msgspec.json.encode(served(site, speed, ledger)))
+        else:
+            typer.echo(banner(site, speed, ledger))
+        sys.stdout.flush()
+        await stop.wait()
+        requests = sum(endpoint.requests for endpoint in site.endpoints)
+    typer.echo(f"stopped after {requests} requests", err=True)
+
+
+class _Failing:
+    """Turns what a person can put right into a message and exit code 1."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> None:
+        while isinstance(err, BaseExceptionGroup):
+            err = err.exceptions[0]
+        if not isinstance(err, GatehouseError | OSError):
+            return
+        if self._as_json:
+            typer.echo(msgspec.json.encode({"error": str(err)}))
+        else:
+            typer.echo(str(err), err=True)
+        raise typer.Exit(1) from err

@@ -1,0 +1,1 @@
+"""Modbus meters at the wire, written from the Modbus specification."""

@@ -1,0 +1,125 @@
+"""A scenario that runs: its endpoints, its meters, and the ledger of what they showed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from models.errors import BadInput
+from models.times import Clock
+from simulators.ledger import LedgerWriter
+from simulators.modbus.meter import ModbusMeter
+from simulators.modbus.server import Endpoint, Sleep
+from simulators.profiles import named_profile
+from simulators.scenario import RackSection, Scenario
+
+
+class NoSuchMeter(BadInput):
+    """The scenario has no meter of that id."""
+
+
+class Site:
+    """What is served at present. `endpoints` are the racks, in the order of the scenario."""
+
+    def __init__(
+        self, scenario: Scenario, endpoints: list[Endpoint], ledger: LedgerWriter | None, start_ms: int
+    ) -> None:
+        self.scenario, self.endpoints, self.ledger, self.start_ms = scenario, endpoints, ledger, start_ms
+        self._meters = {meter.id: meter for endpoint in endpoints for meter in endpoint.meters}
+
+    @property
+    def ports(self) -> list[int]:
+        return [endpoint.port for endpoint in self.endpoints]
+
+    @property
+    def meters(self) -> list[ModbusMeter]:
+        return list(self._meters.values())
+
+    def meter(self, meter_id: str) -> ModbusMeter:
+        """Its `faults.add` and `begin` make it misbehave. Raises NoSuchMeter."""
+        try:
+            return self._meters[meter_id]
+        except KeyError:
+            raise NoSuchMeter(f"no meter '{meter_id}' in {self.scenario.scenario}") from None
+
+    def endpoint_of(self, meter_id: str) -> Endpoint:
+        """Raises NoSuchMeter."""
+        meter = self.meter(meter_id)
+        return next(endpoint for endpoint in self.endpoints if meter in endpoint.meters)
+
+
+@asynccontextmanager
+async def running(
+    scenario: Scenario,
+    *,
+    clock: Clock,
+    ledger: Path | None = None,
+    start_ms: int | None = None,
+    wire_sleep: Sleep = asyncio.sleep,
+) -> AsyncIterator[Site]:
+    """Serve the scenario while the block runs. The ledger says that it ended well unless the block raises.
+
+    `start_ms` is when the scenario began, where that is not now. `wire_sleep` waits for late replies, in
+    real seconds. Raises CannotListen, AnomalyMistake and LedgerExists.
+    """
+    origin_ms = clock.now_ms() if start_ms is None else start_ms
+    writer = None
+    if ledger is not None:
+        writer = LedgerWriter(ledger, scenario=scenario.scenario, seed=scenario.seed, start_ms=origin_ms)
+    endpoints: list[Endpoint] = []
+    try:
+        for number, rack in enumerate(scenario.racks):
+            meters = _meters(scenario, rack, origin_ms, clock)
+            endpoint = Endpoint(
+                meters,
+                host=rack.host,
+                port=rack.port,
+                name=f"rack-{number}",
+                seed=scenario.seed,
+                origin_ms=origin_ms,
+                clock=clock,
+                ledger=writer,
+                wire_sleep=wire_sleep,
+            )
+            for fault in rack.faults:
+                endpoint.faults.add(fault)
+            endpoints.append(endpoint)
+        for endpoint in endpoints:
+            await endpoint.listen()
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(e.run(), name=f"endpoint {e.port}") for e in endpoints]
+            yield Site(scenario, endpoints, writer, origin_ms)
+            if writer is not None:
+                writer.end(clock.now_ms())
+            for endpoint, task in zip(endpoints, running, strict=True):
+                task.cancel()
+                endpoint.stop()
+    finally:
+        for endpoint in endpoints:
+            await endpoint.close()
+        if writer is not None:
+            writer.close()
+
+
+def _meters(scenario: Scenario, rack: RackSection, origin_ms: int, clock: Clock) -> list[ModbusMeter]:
+    building = scenario.building.building(scenario.seed)
+    meters = []
+    for section in rack.meters:
+        meter = ModbusMeter(
+            section.id,
+            unit=section.unit,
+            profile=named_profile(section.profile),
+            building=building,
+            kw=section.load_kw,
+            origin_ms=origin_ms,
+            now_ms=clock.now_ms,
+            night_share=section.night_share,
+            parameters=section.parameters,
+            gaps=section.gaps,
+        )
+        for anomaly in section.anomalies:
+            meter.begin(anomaly)
+        for fault in section.faults:
+            meter.faults.add(fault)
+        meters.append(meter)
+    return meters
