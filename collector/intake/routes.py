@@ -109,7 +109,7 @@ async def post_batch(request: Request, sender: Sender) -> Receipt:
     intake: Intake = request.app.state.intake
     try:
         with intake.place_for(_announced(request, MAX_ENVELOPE_BYTES)):
-            return await intake.accept(await _body(request, MAX_ENVELOPE_BYTES, sender), sender)
+            receipt = await intake.accept(await _body(request, MAX_ENVELOPE_BYTES, sender), sender)
     except Refused as err:
         raise _problem(err.code, err.detail) from err
     except IntakeBusy as err:
@@ -121,6 +121,8 @@ async def post_batch(request: Request, sender: Sender) -> Receipt:
             hint="Keep the batch and send it again later; nothing of it is lost.",
             headers={"retry-after": str(err.retry_after_s)},
         ) from err
+    request.app.state.on_receipt(receipt)
+    return receipt
 
 
 def _announced(request: Request, limit: int) -> int:

@@ -1,0 +1,194 @@
+"""What the API answers: the models of every list item, and the words for what the tables hold as numbers."""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from models.reading import Quality, Reason
+from models.times import utc_text
+
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+QualityWord = Literal["good", "suspect", "bad"]
+Item = TypeVar("Item")
+
+
+def quality_word(quality: int) -> QualityWord:
+    return _QUALITIES[Quality(quality)]
+
+
+def reason_word(reason: int) -> str | None:
+    """None when there is nothing to explain."""
+    return None if reason == Reason.NONE else Reason(reason).name.lower().replace("_", "-")
+
+
+def moment(ms: int) -> Moment:
+    return utc_text(ms)
+
+
+def moment_or_none(ms: int | None) -> Moment | None:
+    return None if ms is None else utc_text(ms)
+
+
+_QUALITIES: dict[Quality, QualityWord] = {
+    Quality.GOOD: "good",
+    Quality.SUSPECT: "suspect",
+    Quality.BAD: "bad",
+}
+
+
+class PageOf(BaseModel, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next_cursor: str | None = Field(description="give it as `cursor` to get the next page; null on the last")
+
+
+class SiteItem(BaseModel):
+    code: str
+    name: str
+    timezone: str = Field(description="IANA name; days and months of this site begin by it")
+
+
+class GatewayItem(BaseModel):
+    id: str
+    site: str = Field(description="code of the site")
+    name: str
+    state: Literal["active", "revoked"]
+    online: bool = Field(description="it delivered within three of its reading periods, at least 3 minutes")
+    enrolled_at: Moment
+    revoked_at: Moment | None
+    last_seen_at: Moment | None = Field(description="when its last batch was accepted")
+    clock_skew_ms: int | None = Field(description="the gateway's clock minus the collector's")
+
+
+class DeviceItem(BaseModel):
+    site: str
+    id: int = Field(description="number of the device in its site")
+    gateway_id: str
+    device_id: str = Field(description="its name in the gateway's configuration")
+    name: str
+    profile: str | None = Field(description="null until its gateway has described it")
+    profile_version: str | None
+    period_s: float | None = Field(description="how often it is read")
+
+
+class PointItem(BaseModel):
+    site: str
+    id: int = Field(description="number of the point in its site")
+    device: int = Field(description="number of its device")
+    name: str
+    unit: str
+    kind: Literal["gauge", "counter", "state"]
+    item_code: str | None = Field(description="energy item, such as 01000 for electricity")
+    decimals: int
+    modulus: float | None = Field(description="a counter starts again from 0 at this value")
+    max_rate_per_h: float | None
+
+
+class Provenance(BaseModel):
+    """Which sealed envelope of which gateway brought a reading."""
+
+    gateway_id: str
+    epoch: str = Field(description="hex; names one life of the gateway's buffer")
+    seq: int = Field(description="number of the reading in its epoch")
+    envelope: int | None = Field(description="number of the envelope that carried it")
+
+
+class ReadingItem(BaseModel):
+    measured_at: Moment = Field(description="by the device's clock, or the middle of its request")
+    received_at: Moment = Field(description="when the gateway had the answer")
+    value: float | None = Field(description="null exactly when quality is bad")
+    quality: QualityWord
+    reason: str | None = Field(description="why it is not good, such as no-reply; null when there is nothing")
+    provenance: Provenance
+
+
+class LatestItem(BaseModel):
+    site: str
+    point: int
+    device: int
+    name: str
+    unit: str
+    measured_at: Moment
+    received_at: Moment
+    value: float | None
+    quality: QualityWord
+    reason: str | None
+
+
+class EventItem(BaseModel):
+    site: str
+    gateway_id: str
+    device_id: str = Field(description="@gateway when it concerns the gateway itself")
+    kind: str
+    data: dict[str, Any]
+    measured_at: Moment
+    received_at: Moment
+    epoch: str
+    seq: int
+
+
+class ConsumptionItem(BaseModel):
+    """One hour of one counter. Hours that nothing was ever measured for do not appear."""
+
+    site: str
+    point: int
+    hour: Moment = Field(description="the beginning of the hour")
+    value: float | None = Field(description="null exactly when state is missing: a gap is never 0")
+    unit: str
+    coverage: float = Field(ge=0, le=1, description="the share of the hour between usable readings")
+    state: Literal["measured", "estimated", "suspect", "missing"]
+    computed_at: Moment
+
+
+class AlertItem(BaseModel):
+    site: str
+    id: int
+    condition: str = Field(description="what it is about; at most one alert of a condition is open")
+    detector: str
+    state: Literal["firing", "acknowledged", "resolved"]
+    severity: Literal["warning", "critical"]
+    data: dict[str, Any] = Field(description="title and text in zh and en, what was expected and seen")
+    opened_at: Moment = Field(description="when the condition began to hold")
+    acknowledged_by: str | None
+    acknowledged_at: Moment | None
+    resolved_by: str | None = Field(description="a person's token, or `recovered`")
+    resolved_at: Moment | None
+
+
+class StreamAlert(BaseModel):
+    """The data of an event `alert`: one change of one alert."""
+
+    site: str
+    alert: int
+    state: Literal["firing", "acknowledged", "resolved"]
+    by: str
+    at: Moment
+    condition: str
+    detector: str
+    severity: Literal["warning", "critical"]
+    data: dict[str, Any]
+
+
+class FindingItem(BaseModel):
+    site: str
+    id: int
+    detector: str
+    subject: str = Field(description="point:NUMBER or gateway:ID")
+    start_at: Moment
+    end_at: Moment
+    score: float
+    data: dict[str, Any]
+    found_at: Moment
+
+
+class QuarantineItem(BaseModel):
+    """What a gateway delivered and the collector keeps aside, because it cannot be right."""
+
+    site: str
+    gateway_id: str
+    epoch: str
+    seq: int
+    reason: str
+    item: Any
+    quarantined_at: Moment

@@ -1,0 +1,77 @@
+"""Puts the collector's web side together: gateways, API, pages, metrics and health in one application."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from fastapi import Depends, FastAPI
+
+from collector.api import alerts, consumption, health, inventory, metrics, readings, stream
+from collector.api.access import reads, writes_alerts
+from collector.api.live import LiveHub
+from collector.api.metrics import Metrics
+from collector.api.parameters import known_parameters_only
+from collector.api.problems import UnexpectedErrors, install_problems
+from collector.api.security_headers import SecurityHeaders
+from collector.identity.enrolment import Enrolment
+from collector.intake.routes import router as gateway_routes
+from collector.intake.service import Intake
+from collector.store.engine import Store
+from collector.web.pages import install_pages, problem_page
+from models.protocol import Receipt
+from models.times import Clock
+
+VERSION: Final = "1"
+_DESCRIPTION: Final = """
+Everything that gateways brought in: where it came from, what it adds up to, and what is wrong.
+
+* **Tokens.** `collector api-token` makes them; send `Authorization: Bearer ght_…`. A token has scopes
+  (`read`, `alerts:write`) and may be restricted to sites: of other sites it sees nothing.
+* **Times** are ISO 8601 with zone or milliseconds since 1970; answers are in UTC.
+* **Lists** come in pages: hand `next_cursor` back as `cursor` until it is null. Nothing that was there
+  when you began is left out or repeated, whatever is stored meanwhile.
+* **Errors** are problem+json (RFC 9457): `type` is for programs, `hint` says what to do next.
+"""
+
+
+def create_app(
+    store: Store,
+    clock: Clock,
+    *,
+    live: LiveHub,
+    intake: Intake | None = None,
+    enrolment: Enrolment | None = None,
+    jobs: Callable[[], Mapping[str, bool]] = dict,
+    heartbeat_s: float = stream.HEARTBEAT_S,
+    real_now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> FastAPI:
+    """The application. Whoever calls this runs `live.run()` and closes `live` before the server waits.
+
+    With `intake` and `enrolment` gateways are served too. `jobs` says by name which of the jobs still run;
+    `real_now_ms` is what tokens expire by, whatever `clock` shows.
+    """
+    app = FastAPI(
+        title="Gatehouse collector", version=VERSION, description=_DESCRIPTION, docs_url=None, redoc_url=None
+    )
+    state = app.state
+    state.store, state.clock, state.live, state.jobs = store, clock, live, jobs
+    state.metrics, state.heartbeat_s, state.real_now_ms = Metrics(), heartbeat_s, real_now_ms
+
+    def on_receipt(receipt: Receipt) -> None:
+        state.metrics.count(receipt)
+        live.wake()
+
+    install_problems(app, problem_page)
+    if intake is not None and enrolment is not None:
+        state.intake, state.enrolment, state.on_receipt = intake, enrolment, on_receipt
+        app.include_router(gateway_routes)
+    known = Depends(known_parameters_only)
+    for module in (inventory, readings, consumption, alerts, stream):
+        app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(reads), known])
+    app.include_router(alerts.actions, prefix="/api/v1", dependencies=[Depends(writes_alerts), known])
+    app.include_router(metrics.router)
+    app.include_router(health.router)
+    install_pages(app)
+    app.add_middleware(UnexpectedErrors, page=problem_page)
+    app.add_middleware(SecurityHeaders)
+    return app
