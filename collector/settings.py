@@ -1,11 +1,11 @@
 """The settings file of a collector, `collector.yaml`, as a checked model."""
 
 from pathlib import Path
-from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
+from collector.alerts.receivers import Receiver
 from models.document import DocumentMistakes, Mistake, Problem, load_document
 
 FILE = "collector.yaml"
@@ -26,34 +26,6 @@ class LocalHttp(_Section):
     """The page and the API without TLS, for a reverse proxy or a person on the same machine only."""
 
     port: int = Field(default=8080, ge=0, le=65535, description="0: any free port")
-
-
-class EmailReceiver(_Section):
-    """Alerts as mail."""
-
-    kind: Literal["email"]
-    name: str = Field(min_length=1, max_length=100)
-    language: Literal["zh", "en"] = "zh"
-    host: str = Field(min_length=1, description="the mail server")
-    port: int = Field(default=587, ge=1, le=65535)
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    user: str | None = None
-    password: SecretStr | None = None
-    sender: str = Field(min_length=3, description="From:")
-    to: list[str] = Field(min_length=1)
-
-
-class WebhookReceiver(_Section):
-    """Alerts as signed JSON, posted to another program."""
-
-    kind: Literal["webhook"]
-    name: str = Field(min_length=1, max_length=100)
-    language: Literal["zh", "en"] = "zh"
-    url: str = Field(pattern=r"^https?://", max_length=2000)
-    secret: SecretStr = Field(min_length=16, description="signs what is posted; at least 16 characters")
-
-
-Receiver = Annotated[EmailReceiver | WebhookReceiver, Field(discriminator="kind")]
 
 
 class UnusualConsumption(_Section):
@@ -113,6 +85,11 @@ def load_settings(folder: Path) -> Settings:
         raise DocumentMistakes(
             [Problem(str(path), 1, "", f"cannot be read: {err.strerror}", "create it with `collector init`")]
         ) from err
+    return check_settings(text, path)
+
+
+def check_settings(text: str | bytes, path: Path) -> Settings:
+    """Raise DocumentMistakes."""
     return load_document(text, Settings, file=str(path), check=_check)
 
 

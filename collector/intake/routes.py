@@ -128,7 +128,7 @@ async def post_batch(request: Request, sender: Sender) -> Receipt:
 def _announced(request: Request, limit: int) -> int:
     """How much memory the body may need. What is larger than the limit is refused while it is read."""
     length = request.headers.get("content-length", "")
-    return min(int(length), limit) if length.isdecimal() else limit
+    return min(int(length), limit) if length.isdecimal() and len(length) < 12 else limit
 
 
 async def _body(request: Request, limit: int, sender: str = "") -> bytes:

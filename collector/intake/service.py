@@ -52,8 +52,7 @@ class Intake:
         self._inventory = Inventory()
         self._writer = GroupWriter(store, on_rollback=self._inventory.forget)
         self._gateways: dict[str, _Gateway] = {}
-        self._batches = 0
-        self._bytes = 0
+        self._places = self._bytes = 0
 
     async def __aenter__(self) -> "Intake":
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="intake open")
@@ -67,14 +66,14 @@ class Intake:
     @contextlib.contextmanager
     def place_for(self, size: int) -> Iterator[None]:
         """Keep a place for a body of `size` bytes, from before it is read. Raise IntakeBusy."""
-        if self._batches >= MAX_WAITING_BATCHES or self._bytes + size > MAX_WAITING_BYTES:
+        if self._places >= MAX_WAITING_BATCHES or self._bytes + size > MAX_WAITING_BYTES:
             raise IntakeBusy(RETRY_AFTER_S)
-        self._batches += 1
+        self._places += 1
         self._bytes += size
         try:
             yield
         finally:
-            self._batches -= 1
+            self._places -= 1
             self._bytes -= size
 
     async def check_peer(self, peer: Peer | None) -> str:

@@ -1,0 +1,179 @@
+"""The command `collector`: sets a collector up, runs it, admits gateways and programs.
+
+Exit codes: 0 done, 1 the answer is bad news and says what to do, 2 the command line itself is wrong.
+What a command needs is imported when it runs, so that `--help` is quick.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Take in what gateways measured, make sense of it, and tell people and programs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+sites = typer.Typer(help="The buildings that gateways belong to.", no_args_is_help=True)
+api_tokens = typer.Typer(help="Tokens for programs and people that read or act.", invoke_without_command=True)
+gateways = typer.Typer(help="The gateways that were enrolled.", invoke_without_command=True)
+app.add_typer(sites, name="site")
+app.add_typer(api_tokens, name="api-token")
+app.add_typer(gateways, name="gateways")
+
+Dir = Annotated[
+    Path, typer.Option("--dir", envvar="GATEHOUSE_COLLECTOR_DIR", help="The folder of the collector.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+HERE = Path("collector-data")
+
+
+@app.command()
+def init(
+    folder: Dir = HERE,
+    url: Annotated[
+        str | None, typer.Option(help="How gateways reach it, such as https://collector.example:8443.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen at; all of this machine's.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen at; that of --url.")
+    ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve page and API without TLS, to this machine only."),
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A further host name or address for the server's certificate.")
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="Code of a first site.")] = None,
+    site_name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a folder a collector: keys, settings, database. Run again, it brings the tables up to date."""
+    from collector.commands.answer import show
+    from collector.commands.setup import Wanted
+    from collector.commands.setup import init as run
+
+    wanted = Wanted(url, host, port, http_port, tuple(name or ()))
+    show(lambda: run(folder, wanted, site=site, site_name=site_name), as_json=as_json)
+
+
+@app.command()
+def serve(folder: Dir = HERE, as_json: Json = False) -> None:
+    """Run the collector until SIGTERM or Ctrl-C."""
+    from collector.commands.answer import show
+    from collector.commands.running import serve as run
+
+    show(lambda: run(folder, as_json=as_json), as_json=as_json)
+
+
+@sites.command("add")
+def add_site(
+    code: str,
+    name: str,
+    timezone: Annotated[str | None, typer.Option(help="Such as Asia/Shanghai, the default.")] = None,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Add a site: a short code for programs, a name for people."""
+    from collector.commands.answer import show
+    from collector.commands.sites import add_site as run
+
+    show(lambda: run(folder, code, name, timezone=timezone), as_json=as_json)
+
+
+@sites.command("list")
+def list_sites(folder: Dir = HERE, as_json: Json = False) -> None:
+    """List the sites."""
+    from collector.commands.answer import show
+    from collector.commands.sites import list_sites as run
+
+    show(lambda: run(folder), as_json=as_json)
+
+
+@app.command()
+def enrollment_token(
+    site: Annotated[str, typer.Option(help="Code of the site that the gateway is at.")],
+    name: Annotated[str, typer.Option(help="What people shall call the gateway.")],
+    hours: Annotated[float, typer.Option(help="How long it can be used; at most 24.")] = 24,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Make a token with which one gateway enrols itself. It is shown once."""
+    from collector.commands.admission import enrollment_token as run
+    from collector.commands.answer import show
+
+    show(lambda: run(folder, site, name, hours), as_json=as_json)
+
+
+@api_tokens.callback()
+def api_token(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Option(help="Whose token it is; shown with what is done by it.")
+    ] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="read, alerts:write, gateways:write.")] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Code of a site it may see; all if not given.")
+    ] = None,
+    days: Annotated[float, typer.Option(help="How long it is good.")] = 365,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Make a token (--name and --scope), or list and revoke them. It is shown once."""
+    if context.invoked_subcommand is not None:
+        return
+    if name is None or not scope:
+        raise typer.BadParameter("give --name and at least one --scope; or one of: list, revoke")
+    from collector.commands.admission import api_token as run
+    from collector.commands.answer import show
+
+    show(lambda: run(folder, name, scope, site, days), as_json=as_json)
+
+
+@api_tokens.command("list")
+def list_api_tokens(folder: Dir = HERE, as_json: Json = False) -> None:
+    """List the tokens by name; the tokens themselves are not known."""
+    from collector.commands.admission import list_api_tokens as run
+    from collector.commands.answer import show
+
+    show(lambda: run(folder), as_json=as_json)
+
+
+@api_tokens.command("revoke")
+def revoke_api_token(name: str, folder: Dir = HERE, as_json: Json = False) -> None:
+    """Make a token worthless from now on."""
+    from collector.commands.admission import revoke_api_token as run
+    from collector.commands.answer import show
+
+    show(lambda: run(folder, name), as_json=as_json)
+
+
+@gateways.callback()
+def all_gateways(context: typer.Context, folder: Dir = HERE, as_json: Json = False) -> None:
+    """List the gateways, or revoke one."""
+    if context.invoked_subcommand is None:
+        list_gateways(folder, as_json)
+
+
+@gateways.command("list")
+def list_gateways(folder: Dir = HERE, as_json: Json = False) -> None:
+    """List the gateways."""
+    from collector.commands.admission import list_gateways as run
+    from collector.commands.answer import show
+
+    show(lambda: run(folder), as_json=as_json)
+
+
+@gateways.command("revoke")
+def revoke_gateway(gateway_id: str, folder: Dir = HERE, as_json: Json = False) -> None:
+    """Accept nothing from a gateway any more, from its next batch on."""
+    from collector.commands.admission import revoke as run
+    from collector.commands.answer import show
+
+    show(lambda: run(folder, gateway_id), as_json=as_json)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""What the subcommands of `collector` do; `collector.cli` has their options."""

@@ -1,0 +1,162 @@
+"""`collector enrollment-token`, `api-token` and `gateways`: who may send and who may read."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+
+from collector.commands.answer import Answer, table
+from collector.identity import tokens
+from collector.identity.enrolment import revoke_gateway
+from collector.identity.home import Home
+from collector.settings import load_settings
+from collector.store.engine import Store
+from collector.store.schema import gateway, site
+from models.protocol import EnrollmentToken
+from models.times import DAY_MS, HOUR_MS, utc_text
+
+DEFAULT_DAYS = 365.0
+
+
+def enrollment_token(folder: Path, site_code: str, gateway_name: str, hours: float) -> Answer:
+    async def issue() -> Answer:
+        url = load_settings(folder).url
+        certificate = Home(folder).authority().certificate_der()
+        now_ms = _now_ms()
+        async with await Store.open(Home(folder).database) as store:
+            secret = await tokens.issue_enrollment_secret(
+                store, site_code=site_code, gateway_name=gateway_name, hours=hours, now_ms=now_ms
+            )
+        token = EnrollmentToken(url=url, ca_certificate_der=certificate, secret=secret).encode()
+        expires = utc_text(now_ms + round(hours * HOUR_MS))
+        return Answer(
+            {
+                "token": token,
+                "site": site_code,
+                "gateway_name": gateway_name,
+                "expires": expires,
+                "url": url,
+            },
+            f"For one gateway, {gateway_name} at {site_code}, until {expires}. It is not shown again.\n"
+            f"On the gateway:\n\nedge-agent enroll {token}",
+        )
+
+    return asyncio.run(issue())
+
+
+def api_token(
+    folder: Path, name: str, scopes: Sequence[str], sites: Sequence[str] | None, days: float
+) -> Answer:
+    async def issue() -> Answer:
+        now_ms = _now_ms()
+        async with await Store.open(Home(folder).database) as store:
+            text = await tokens.issue_api_token(
+                store, name=name, scopes=scopes, sites=sites, days=days, now_ms=now_ms
+            )
+        expires = utc_text(now_ms + round(days * DAY_MS))
+        return Answer(
+            {
+                "token": text,
+                "name": name,
+                "scopes": sorted(set(scopes)),
+                "sites": sites,
+                "expires": expires,
+            },
+            f"{name}: {', '.join(sorted(set(scopes)))} for {', '.join(sites) if sites else 'all sites'}, "
+            f"until {expires}. It is not shown again.\n\n{text}",
+        )
+
+    return asyncio.run(issue())
+
+
+def list_api_tokens(folder: Path) -> Answer:
+    async def read() -> Answer:
+        async with await Store.open(Home(folder).database) as store:
+            rows = await tokens.list_api_tokens(store)
+        now_ms = _now_ms()
+        listed = [
+            {
+                "name": row.name,
+                "scopes": row.scopes,
+                "sites": row.sites,
+                "expires": utc_text(row.expires_ms),
+                "state": "revoked" if row.revoked_ms else "expired" if row.expires_ms <= now_ms else "good",
+            }
+            for row in rows
+        ]
+        shown = [
+            (
+                row["name"],
+                row["state"],
+                row["expires"],
+                " ".join(row["scopes"]),
+                " ".join(row["sites"] or ["(all)"]),
+            )
+            for row in listed
+        ]
+        titles = ("NAME", "STATE", "EXPIRES", "SCOPES", "SITES")
+        return Answer(listed, table(titles, shown, empty="No token yet."))
+
+    return asyncio.run(read())
+
+
+def revoke_api_token(folder: Path, name: str) -> Answer:
+    async def revoke() -> Answer:
+        async with await Store.open(Home(folder).database) as store:
+            await tokens.revoke_api_token(store, name, now_ms=_now_ms())
+        return Answer({"name": name, "state": "revoked"}, f"The token {name} is worth nothing from now on.")
+
+    return asyncio.run(revoke())
+
+
+def list_gateways(folder: Path) -> Answer:
+    async def read() -> Answer:
+        columns = gateway.c
+        query = (
+            select(
+                columns.id,
+                site.c.code.label("site"),
+                columns.name,
+                columns.state,
+                columns.last_seen_ms,
+                columns.clock_skew_ms,
+            )
+            .join_from(gateway, site)
+            .order_by(site.c.code, columns.name, columns.id)
+        )
+        async with await Store.open(Home(folder).database) as store, store.read() as connection:
+            rows = (await connection.execute(query)).all()
+        listed = [
+            {
+                "id": row.id,
+                "site": row.site,
+                "name": row.name,
+                "state": row.state,
+                "last_seen": None if row.last_seen_ms is None else utc_text(row.last_seen_ms),
+                "clock_skew_ms": row.clock_skew_ms,
+            }
+            for row in rows
+        ]
+        shown = [
+            (row["id"], row["site"], row["state"], row["last_seen"] or "never", row["name"]) for row in listed
+        ]
+        titles = ("ID", "SITE", "STATE", "LAST SEEN", "NAME")
+        return Answer(listed, table(titles, shown, empty="No gateway yet: `collector enrollment-token`."))
+
+    return asyncio.run(read())
+
+
+def revoke(folder: Path, gateway_id: str) -> Answer:
+    async def now() -> Answer:
+        async with await Store.open(Home(folder).database) as store:
+            changed = await revoke_gateway(store, gateway_id, now_ms=_now_ms())
+        said = "is accepted no more" if changed else "was revoked before"
+        return Answer({"id": gateway_id, "state": "revoked", "changed": changed}, f"{gateway_id} {said}.")
+
+    return asyncio.run(now())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

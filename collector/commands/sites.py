@@ -1,0 +1,57 @@
+"""`collector site`: the buildings that gateways belong to."""
+
+import asyncio
+import re
+import zoneinfo
+from pathlib import Path
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from collector.commands.answer import Answer, table
+from collector.identity.home import Home
+from collector.store.engine import Store
+from collector.store.schema import site
+from models.errors import NeedsAHuman
+
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in addresses of the API
+
+
+class SiteMistake(NeedsAHuman):
+    """Such a site cannot be."""
+
+
+def add_site(folder: Path, code: str, name: str, *, timezone: str | None) -> Answer:
+    async def add() -> Answer:
+        async with await Store.open(Home(folder).database) as store:
+            await insert_site(store, code, name, timezone=timezone)
+        return Answer({"code": code, "name": name}, f"Site {code} ({name}) is there.")
+
+    return asyncio.run(add())
+
+
+def list_sites(folder: Path) -> Answer:
+    async def read() -> Answer:
+        query = select(site.c.code, site.c.name, site.c.timezone).order_by(site.c.code)
+        async with await Store.open(Home(folder).database) as store, store.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return Answer(
+            [{"code": row.code, "name": row.name, "timezone": row.timezone} for row in rows],
+            table(("CODE", "NAME", "TIMEZONE"), rows, empty="No site yet: `collector site add CODE NAME`."),
+        )
+
+    return asyncio.run(read())
+
+
+async def insert_site(store: Store, code: str, name: str, *, timezone: str | None) -> None:
+    """Raise SiteMistake."""
+    if not _CODE.fullmatch(code):
+        raise SiteMistake(f"{code!r} cannot be a code: letters, digits, '.', '_' and '-', at most 64")
+    if timezone is not None and timezone not in zoneinfo.available_timezones():
+        raise SiteMistake(f"there is no time zone {timezone!r}; such as Asia/Shanghai")
+    values = {"code": code, "name": name} | ({} if timezone is None else {"timezone": timezone})
+    try:
+        async with store.write() as connection:
+            await connection.execute(insert(site).values(values))
+    except IntegrityError:
+        raise SiteMistake(f"there is a site {code!r} already; see `collector site list`") from None

@@ -1,0 +1,218 @@
+"""Puts a collector together from its folder, and runs it until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.exc import OperationalError
+
+from collector.alerts.outbox import outbox_jobs
+from collector.api.live import LiveHub
+from collector.app import create_app
+from collector.identity.enrolment import Enrolment
+from collector.identity.home import Home
+from collector.identity.peer import PeerCertificateProtocol
+from collector.intake.service import Intake
+from collector.settings import Settings, load_settings
+from collector.store.engine import Store
+from models.errors import NeedsAHuman, RetryLater
+from models.times import Clock
+
+ENERGY_EVERY_S = 30.0
+INSIGHT_EVERY_S = 300.0  # detectors look at hours
+OUTBOX_EVERY_S = 5.0
+CERTIFICATE_EVERY_S = 86_400.0
+GRACE_S = 10  # for answers that are under way when the collector is told to stop
+KEEP_ALIVE_S = 75  # a gateway sends every 10 s or so: a new connection each time would cost a handshake
+
+_log = logging.getLogger(__name__)
+
+
+class CannotListen(NeedsAHuman):
+    """The address of the settings cannot be listened at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the collector is reached; ports as they are when the settings say "any free port"."""
+
+    port: int
+    http_port: int | None
+
+
+class JobLoop:
+    """Runs one job again and again. A job that fails for good stops alone, and `/readyz` says so."""
+
+    def __init__(
+        self, name: str, run_once: Callable[[], Awaitable[object]], every_s: float, clock: Clock
+    ) -> None:
+        self.name = name
+        self.alive = True
+        self._run_once = run_once
+        self._every_s = every_s
+        self._clock = clock
+        self._is_failing = False
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._try()
+                await self._clock.sleep(self._every_s)
+        except Exception:
+            self.alive = False
+            _log.exception("%s has stopped: start the collector again, and report this", self.name)
+
+    async def _try(self) -> None:
+        try:
+            await self._run_once()
+        except (RetryLater, OperationalError) as err:  # such as a full disk: the next round does it all
+            if not self._is_failing:
+                _log.warning("%s cannot work: %s", self.name, err)
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                _log.info("%s works again", self.name)
+            self._is_failing = False
+
+
+async def run_collector(
+    folder: Path,
+    *,
+    clock: Clock,
+    stop: asyncio.Event,
+    ready: Callable[[Listening], None] = lambda _: None,
+) -> None:
+    """Serve until `stop` is set; what has been begun is then finished. `ready` is called once it serves.
+
+    Raise NeedsAHuman for settings, keys or a database that cannot be used; nothing has been opened then.
+    """
+    settings = load_settings(folder)
+    home = Home(folder)
+    authority, private_key = home.authority(), home.private_key()
+    home.ensure_server_certificate(settings.server_names(), datetime.now(UTC))
+    async with contextlib.AsyncExitStack() as opened:
+        sockets = opened.enter_context(_listening(settings))
+        store = await opened.enter_async_context(await Store.open(home.database))
+        loops: list[JobLoop] = []
+        live = LiveHub(store)
+        intake = await opened.enter_async_context(Intake(store, private_key, clock))
+        app = create_app(
+            store,
+            clock,
+            live=live,
+            intake=intake,
+            enrolment=Enrolment(store, authority, private_key.public_bytes()),
+            jobs=lambda: {loop.name: loop.alive for loop in loops},
+        )
+        with contextlib.suppress(ModuleNotFoundError):
+            from collector.energy.job import EnergyJob
+
+            loops.append(JobLoop("energy", EnergyJob(store, clock).run_once, ENERGY_EVERY_S, clock))
+        with contextlib.suppress(ModuleNotFoundError):
+            from collector.insight.job import InsightJob
+
+            loops.append(
+                JobLoop(
+                    "insight",
+                    InsightJob(store, clock, settings.detectors).run_once,
+                    INSIGHT_EVERY_S,
+                    clock,
+                )
+            )
+        for job in outbox_jobs(store, clock, settings.receivers):
+            opened.push_async_callback(job.close)
+            loops.append(JobLoop(f"outbox {job.name}", job.run_once, OUTBOX_EVERY_S, clock))
+
+        tls = _tls_context(home)
+        servers = [_Server(_tls_config(app, tls)), *([_Server(_config(app))] if len(sockets) > 1 else [])]
+        async with asyncio.TaskGroup() as tasks:
+            serving = [
+                tasks.create_task(server.serve([listener]), name=f"serve {listener.getsockname()[1]}")
+                for server, listener in zip(servers, sockets, strict=True)
+            ]
+            working = [tasks.create_task(loop.run(), name=loop.name) for loop in loops]
+            working.append(tasks.create_task(live.run(), name="live"))
+            working.append(tasks.create_task(_keep_certified(home, settings, tls), name="certificate"))
+            ports = [listener.getsockname()[1] for listener in sockets]
+            ready(Listening(ports[0], ports[1] if len(ports) > 1 else None))
+            try:
+                await stop.wait()
+            finally:
+                live.close()  # or the servers would wait for streams that never end
+                for server in servers:
+                    server.should_exit = True
+                await asyncio.wait(serving)
+                for task in working:
+                    task.cancel()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which leaves signals to whoever runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+
+
+def _tls_config(app: FastAPI, tls: ssl.SSLContext) -> uvicorn.Config:
+    config = _config(app)
+    config.http = PeerCertificateProtocol
+    config.ssl_context_factory = lambda _config, _default: tls
+    return config
+
+
+def _tls_context(home: Home) -> ssl.SSLContext:
+    """Every gateway must show a certificate of ours; people and programs have tokens instead."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(home.server_certificate)
+    context.load_verify_locations(home.ca_certificate)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+async def _keep_certified(home: Home, settings: Settings, tls: ssl.SSLContext) -> None:
+    """Certificates live in real time, whatever clock the readings have."""
+    while True:
+        await asyncio.sleep(CERTIFICATE_EVERY_S)
+        if home.ensure_server_certificate(settings.server_names(), datetime.now(UTC)):
+            tls.load_cert_chain(home.server_certificate)  # for connections from now on
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings) -> Iterator[Sequence[socket.socket]]:
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(_socket(settings.listen.host, settings.listen.port, "listen"))]
+        if settings.local_http is not None:
+            sockets.append(opened.enter_context(_socket("127.0.0.1", settings.local_http.port, "local_http")))
+        yield sockets
+
+
+def _socket(host: str, port: int, section: str) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as err:
+        raise CannotListen(
+            f"{host}:{port}: {err.strerror}; stop the program that has this port, or change "
+            f"`{section}` in collector.yaml"
+        ) from err
