@@ -272,6 +272,18 @@ consumption_hour = Table(
     sqlite_strict=True,
 )
 
+unscored = Table(
+    "unscored",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("point_id", Integer, primary_key=True),
+    _ms("from_ms"),  # the first of its hours that changed
+    Column("marked_no", BigInt, nullable=False),  # as in dirty_hour
+    sqlite_with_rowid=False,
+    sqlite_strict=True,
+    comment="counters whose hours changed since the detectors looked at them",
+)
+
 finding = Table(
     "finding",
     metadata,

@@ -112,6 +112,17 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "unscored",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("point_id", sa.Integer(), nullable=False),
+        sa.Column("from_ms", BigInt, nullable=False),
+        sa.Column("marked_no", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "point_id", name=op.f("pk_unscored")),
+        comment="counters whose hours changed since the detectors looked at them",
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "epoch",
         sa.Column("site_id", sa.Integer(), nullable=False),
         sa.Column("id", sa.Integer(), nullable=False),
