@@ -125,26 +125,26 @@ async def count_up(connection: aiosqlite.Connection, name: str, amount: int) -> 
     await connection.execute_insert("UPDATE meta SET value = value + ? WHERE name = ?", (amount, name))
 
 
-async def begin_epoch(connection: aiosqlite.Connection, *, at: Position) -> int:
-    """Number all that is not delivered from 1 again under a new epoch; by how much the numbers fell."""
-    [(first,)] = await connection.execute_fetchall("SELECT min(first_seq) FROM block")
-    shift = at.last_seq if first is None else first - 1
+async def begin_epoch(connection: aiosqlite.Connection) -> None:
+    """Number all that is not delivered from 1 again, without holes, under a new epoch."""
     await connection.execute_insert("DELETE FROM batch")
-    for table in ("block", "gap"):
-        await connection.execute_insert(f"DELETE FROM {table} WHERE first_seq <= ?", (shift,))  # noqa: S608
-        # By way of negative numbers, so that no row lands on one that has not moved yet.
-        await connection.execute_insert(f"UPDATE {table} SET first_seq = -first_seq")  # noqa: S608
-        await connection.execute_insert(f"UPDATE {table} SET first_seq = -first_seq - ?", (shift,))  # noqa: S608
+    await connection.execute_insert("DELETE FROM gap")
+    await connection.execute_insert(
+        "CREATE TEMP TABLE renumbered AS SELECT first_seq AS old_seq, "
+        "sum(count) OVER (ORDER BY first_seq) - count + 1 AS new_seq FROM block"
+    )
+    await connection.execute_insert("CREATE UNIQUE INDEX temp.renumbered_by ON renumbered (old_seq)")
+    # By way of negative numbers, so that no row lands on one that has not moved yet.
+    await connection.execute_insert(
+        "UPDATE block SET first_seq = -(SELECT new_seq FROM renumbered WHERE old_seq = first_seq)"
+    )
+    await connection.execute_insert("UPDATE block SET first_seq = -first_seq")
+    await connection.execute_insert("DROP TABLE temp.renumbered")
     await connection.execute_insert("UPDATE meta SET value = randomblob(16) WHERE name = 'epoch'")
     await connection.execute_insert("UPDATE meta SET value = 0 WHERE name IN ('delivered', 'quarantined')")
-    # An item that was refused between two that move along stays counted, else its number would be a hole.
-    await connection.execute_insert(
-        "UPDATE refused SET seq = seq - ?, epoch = (SELECT value FROM meta WHERE name = 'epoch') "
-        "WHERE epoch = ? AND seq > ?",
-        (shift, at.epoch, shift),
-    )
-    await connection.execute_insert(
-        "UPDATE meta SET value = (SELECT count(*) FROM refused "
-        "WHERE epoch = (SELECT value FROM meta WHERE name = 'epoch')) WHERE name = 'quarantined'"
-    )
-    return shift
+
+
+async def owner(connection: aiosqlite.Connection) -> str:
+    """The gateway that the store belongs to; "" before the first enrolment."""
+    [(gateway_id,)] = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'gateway_id'")
+    return str(gateway_id)

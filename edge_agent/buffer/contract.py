@@ -128,6 +128,12 @@ class Buffer(Protocol):
     async def key_sent(self, key_id: bytes, *, sent: bool = True) -> None:
         """Note whether the collector has the package of this key."""
 
+    async def belong_to(self, gateway_id: str) -> None:
+        """Say which gateway's store this is. When it was another's, a new epoch begins.
+
+        A gateway that is enrolled anew has a new id, and its collector knows nothing of older numbers.
+        """
+
     async def begin_epoch(self) -> None:
         """Go on under a new epoch, numbered from 1 again, with every item that is not delivered.
 

@@ -75,7 +75,7 @@ CREATE TABLE gap (
     reason TEXT NOT NULL,
     data BLOB
 ) STRICT;
-INSERT INTO meta VALUES ('epoch', randomblob(16)), ('delivered', 0), ('quarantined', 0);
+INSERT INTO meta VALUES ('epoch', randomblob(16)), ('gateway_id', ''), ('delivered', 0), ('quarantined', 0);
 """
 _COMMIT = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
 _SCHEMA_TEXT = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"

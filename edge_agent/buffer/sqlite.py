@@ -125,8 +125,10 @@ class SqliteBuffer:
             )
             if item is not None:
                 await batches.count_up(connection, "quarantined", 1)
-                facts = {"seq": seq, "device_id": item.device_id, "reason": reason}
-                await self._tell(connection, "buffer.refused", facts)
+                lost = Lost("refused")
+                lost.note(seq, 1, [item])
+                facts = {**lost.facts(), "device_id": item.device_id, "detail": reason}
+                await self._tell(connection, "buffer.gap", facts)
 
         await self._change(work)
 
@@ -154,13 +156,22 @@ class SqliteBuffer:
     async def key_sent(self, key_id: bytes, *, sent: bool = True) -> None:
         await self._execute("UPDATE content_key SET sent = ? WHERE key_id = ?", int(sent), key_id)
 
-    async def begin_epoch(self) -> None:
+    async def belong_to(self, gateway_id: str) -> None:
         async def work(connection: aiosqlite.Connection) -> None:
-            shift = await batches.begin_epoch(connection, at=self._at)
-            self._at = await batches.position(connection)
-            await self._tell(connection, "buffer.epoch-began", {"renumbered_by": shift})
+            before = await batches.owner(connection)
+            if before == gateway_id:
+                return
+            await connection.execute_insert(
+                "UPDATE meta SET value = ? WHERE name = 'gateway_id'", (gateway_id,)
+            )
+            if before:
+                await self._renumber(connection, "enrolled-again")
+                await connection.execute_insert("DELETE FROM content_key")
 
         await self._change(work)
+
+    async def begin_epoch(self) -> None:
+        await self._change(lambda connection: self._renumber(connection, "numbers-taken"))
 
     async def wait_unsealed(self, count: int) -> None:
         while self._at.unsealed < count:
@@ -295,6 +306,12 @@ class SqliteBuffer:
             await self._tell(connection, "buffer.gap", lost.facts())
 
         await self._changing(work)
+
+    async def _renumber(self, connection: aiosqlite.Connection, reason: str) -> None:
+        before = self._at.epoch.hex()
+        await batches.begin_epoch(connection)
+        self._at = await batches.position(connection)
+        await self._tell(connection, "buffer.epoch-began", {"reason": reason, "epoch_before": before})
 
     async def _tell(self, connection: aiosqlite.Connection, kind: str, facts: Mapping[str, object]) -> None:
         """Append an event of the gateway's own, in the transaction of what it tells of."""

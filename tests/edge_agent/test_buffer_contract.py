@@ -153,8 +153,18 @@ async def test_a_refused_item_is_put_aside_and_costs_nothing_else(buffer: Buffer
     sent = await drain(buffer, sealer)
     assert values(sent) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     [event] = [item for item in sent if isinstance(item, Event)]
-    assert event.kind == "buffer.refused"
-    assert event.data == {"seq": 4, "device_id": "meter-01", "reason": "time lies in the future"}
+    assert event.kind == "buffer.gap"
+    assert event.data == {
+        "reason": "refused",
+        "detail": "time lies in the future",
+        "device_id": "meter-01",
+        "first_seq": 4,
+        "last_seq": 4,
+        "readings": 1,
+        "events": 0,
+        "from_ms": START_MS,
+        "to_ms": START_MS,
+    }
 
 
 @pytest.mark.parametrize("seq", [1, 10])
@@ -214,14 +224,31 @@ async def test_a_new_epoch_keeps_what_is_not_delivered_and_numbers_it_from_one(
     assert buffer.epoch != before
     counts = await buffer.counts()
     assert counts.conserved
-    assert counts.quarantined == 1
+    assert (counts.produced, counts.pending) == (7, 7)  # numbered anew, so without holes
     cut = await buffer.cut(3)
     assert cut is not None
     assert (cut.number, cut.first_seq, cut.previous) == (1, 1, FIRST_PREVIOUS)
     sent = await drain(buffer, sealer)
     assert values(sent) == [4, 5, 6, 8, 9]
-    assert [item.kind for item in sent if isinstance(item, Event)] == ["buffer.refused", "buffer.epoch-began"]
+    assert [item.kind for item in sent if isinstance(item, Event)] == ["buffer.gap", "buffer.epoch-began"]
     assert (await buffer.counts()).conserved
+
+
+async def test_a_store_that_changes_its_gateway_begins_a_new_epoch(buffer: Buffer, sealer: Sealer) -> None:
+    await buffer.belong_to("gw-1")
+    first_epoch = buffer.epoch
+    await buffer.append(readings(10))
+    done = await sealer.store_next(buffer, 4)
+    await buffer.deliver(done.number, quarantined=0, receipt="{}")
+    await sealer.store_next(buffer, 4)
+    await buffer.belong_to("gw-1")
+    assert buffer.epoch == first_epoch
+    await buffer.belong_to("gw-2")
+    assert buffer.epoch != first_epoch
+    assert await buffer.pending() is None
+    with pytest.raises(KeyError):
+        await buffer.key_package(sealer.content_key.key_id)
+    assert values(await drain(buffer, sealer)) == values(readings(6, first=4))
 
 
 async def test_a_new_epoch_of_a_store_with_nothing_pending_starts_with_its_event(
