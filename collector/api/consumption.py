@@ -33,8 +33,8 @@ async def consumption(
 ) -> PageOf[ConsumptionItem]:
     """Hours that begin within the range, point by point. A late reading changes the hours it lies in.
 
-    `estimated` hours share what a counter gained over a gap; `suspect` ones are not to be summed before
-    somebody has looked; `missing` ones have no value.
+    `estimated` hours share what a counter gained over a gap; in `suspect` ones the value leaves out what
+    the counter cannot be believed in; `missing` ones have no value.
     """
     scoped = caller.narrowed(site)
     hour = consumption_hour

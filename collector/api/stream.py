@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Final, Protocol
 
+from anyio import CancelScope
 from fastapi import APIRouter, Header, Request
 from sqlalchemy import Row, Select, and_, func, select, tuple_
 from starlette.responses import StreamingResponse
@@ -146,15 +147,13 @@ async def _events(
     with hub.subscribe(caller.sites.keys(), points) as subscription:
         yield f"retry: {RETRY_MS}\n\n"
         change_id = await _newest_change(store) if alerts_after is None else alerts_after
-        async with store.read() as connection:
-            values = list((await connection.execute(_values(caller, points))).all())
+        values = await _read(store, _values(caller, points))
         alerts, checked_at = True, loop.time()
         while True:
             if values:
                 yield "".join(f"event: latest\ndata: {rendering.value(row)}\n\n" for row in values)
             while alerts:
-                async with store.read() as connection:
-                    changes = (await connection.execute(_alerts(caller, change_id))).all()
+                changes = await _read(store, _alerts(caller, change_id))
                 for row in changes:
                     change_id = row.change_id
                     yield f"event: alert\nid: {change_id}\ndata: {rendering.alert(row)}\n\n"
@@ -163,8 +162,9 @@ async def _events(
             if news.ended:
                 return
             if loop.time() - checked_at >= heartbeat_s:
-                if not await is_valid():
-                    return
+                with CancelScope(shield=True):
+                    if not await is_valid():
+                        return
                 checked_at = loop.time()
             values, alerts = news.values, news.alerts
             if not values and not alerts:
@@ -172,9 +172,17 @@ async def _events(
 
 
 async def _newest_change(store: Store) -> int:
-    async with store.read() as connection:
-        newest = await connection.execute(select(func.coalesce(func.max(alert_change.c.id), 0)))
-        return int(newest.scalar_one())
+    [newest] = await _read(store, select(func.coalesce(func.max(alert_change.c.id), 0)))
+    return int(newest[0])
+
+
+async def _read(store: Store, statement: Select[Any]) -> list[Row[Any]]:
+    """A client that leaves cancels its stream; a query cut off half-way would cost its connection."""
+    rows: list[Row[Any]] = []
+    with CancelScope(shield=True):
+        async with store.read() as connection:
+            rows.extend((await connection.execute(statement)).all())
+    return rows
 
 
 def _values(caller: Caller, points: frozenset[PointKey] | None) -> Select[Any]:

@@ -23,6 +23,7 @@ ELECTRICITY: Final = "01000"
 _BINS: Final = 1500  # a wide screen; each shows at most its lowest and its highest reading
 _MISSED_PERIODS: Final = 3  # a line is broken where this many readings are missing
 _STATES: Final = ("measured", "partial", "estimated", "suspect", "missing", "pending")
+_DOUBT: Final = ("missing", "measured", "estimated", "suspect")  # a sum is as doubtful as its worst part
 _WHOLE: Final = 0.995  # coverage that a person calls whole: a reading or two late in an hour
 
 SitePath = Annotated[str, Path(max_length=100)]
@@ -37,7 +38,7 @@ class Hour:
 
     value: float | None = None
     coverage: float = 0.0
-    state: str | None = None  # None: still to come
+    state: str = ""  # "": still to come
 
 
 @router.get("/charts/consumption/{site}/{point_id}")
@@ -182,9 +183,9 @@ def _bars(
     words = Words(language_of(request), request.app.state.clock.now_ms())
     bars = []
     for hour_ms in hours:
-        to_come = Hour(state=None if hour_ms > words.now_ms - HOUR_MS else "pending")
+        to_come = Hour(state="" if hour_ms > words.now_ms - HOUR_MS else "pending")
         bars.append((hour_ms, found.get(hour_ms, to_come)))
-    total = [hour.value for _, hour in bars if hour.value is not None and hour.state != "suspect"]
+    total = [hour.value for _, hour in bars if hour.value is not None]
     return {
         "kind": "bars",
         "zone": owner.timezone,
@@ -212,13 +213,11 @@ def _summed(rows: Iterable[Row[Any]], points: int) -> dict[int, Hour]:
     found: dict[int, Hour] = {}
     for row in rows:
         hour = found.setdefault(row.hour_ms, Hour(state="missing"))
-        if row.state in ("measured", "estimated"):
+        hour.coverage += row.coverage / max(1, points)
+        if row.value is not None:
             hour.value = (hour.value or 0.0) + row.value
-            hour.coverage += row.coverage / max(1, points)
-            if row.state == "estimated":
-                hour.state = "estimated"
-            elif hour.state == "missing":
-                hour.state = "measured"
+        if _DOUBT.index(row.state) > _DOUBT.index(hour.state):
+            hour.state = row.state
     for hour in found.values():
         if hour.state == "measured" and hour.coverage < _WHOLE:
             hour.state = "partial"

@@ -37,7 +37,7 @@ class _ForPages:
         return "{}"  # the page asks for the parts that it shows
 
 
-def live_value(row: Any, words: Words, zone: str) -> dict[str, str]:
+def live_value(row: Any, words: Words, zone: str) -> dict[str, Any]:
     """A value as pages show it, at first and in each change."""
     quality = quality_word(row.quality)
     reason = reason_word(row.reason)
@@ -47,6 +47,7 @@ def live_value(row: Any, words: Words, zone: str) -> dict[str, str]:
         "quality_text": words(f"quality.{quality}"),
         "reason": "" if reason is None else words(f"reason.{reason}"),
         "time": words.clock(row.measured_ms, zone),
+        "age_s": words.age_s(row.measured_ms),
     }
 
 

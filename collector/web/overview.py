@@ -100,7 +100,7 @@ def _is_fresh(newest_ms: int | None, period_s: float | None, now_ms: int) -> boo
 
 
 async def today(connection: AsyncConnection, caller: Caller, now_ms: int) -> list[Amount]:
-    """By category, each site's day beginning at its own midnight. Suspect hours are in no sum.
+    """By category, each site's day beginning at its own midnight.
 
     Only points whose item code stands for a whole category count: "01000" is all electricity of a
     meter, "01A00" a part of it that the first already holds.
@@ -124,7 +124,6 @@ async def today(connection: AsyncConnection, caller: Caller, now_ms: int) -> lis
             )
             .where(point.c.site_id.in_(site_ids), point.c.item_code.like("__000"))
             .where(consumption_hour.c.hour_ms >= midnight_ms, consumption_hour.c.hour_ms <= now_ms)
-            .where(consumption_hour.c.state.in_(("measured", "estimated")))
             .group_by(
                 point.c.item_code, point.c.unit, consumption_hour.c.site_id, consumption_hour.c.point_id
             )

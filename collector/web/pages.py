@@ -128,6 +128,7 @@ async def device_page(
         "counters": counters,
         "chosen": chosen,
         "counter": counter,
+        "headline": headline,
         "hours": hours,
         "end": None if end is None or end >= now_ms else end,
         "older": at_ms - span_ms,

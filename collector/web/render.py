@@ -15,6 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.responses import HTMLResponse
 
 from collector.api.access import Caller
+from collector.api.inventory import ONLINE_AT_LEAST_MS, ONLINE_PERIODS
+from collector.web.point_names import point_title
 from collector.web.texts import LANGUAGES, Language, text
 
 LANGUAGE_COOKIE: Final = "gatehouse_lang"
@@ -48,6 +50,9 @@ class Words:
 
     def __call__(self, key: str, **parts: object) -> str:
         return text(self.language, key, **parts)
+
+    def point(self, name: str) -> str:
+        return point_title(name, self.language)
 
     def number(self, value: float | None, decimals: int = 2) -> str:
         return _NO_VALUE if value is None else f"{value:,.{max(0, decimals)}f}"
@@ -84,6 +89,16 @@ class Words:
             if seconds < limit:
                 return self(f"ago.{key}", n=seconds // size)
         return self("ago.d", n=seconds // 86_400)
+
+    def age_s(self, ms: int) -> int:
+        return max(0, self.now_ms - ms) // 1000
+
+    def stale_after_s(self, period_s: float | None) -> int:
+        """A value older than this is shown as old; it may still be the newest there is."""
+        return max(ONLINE_AT_LEAST_MS // 1000, round(ONLINE_PERIODS * (period_s or 0)))
+
+    def is_stale(self, ms: int, period_s: float | None) -> bool:
+        return self.age_s(ms) > self.stale_after_s(period_s)
 
     def every(self, seconds: float | None) -> str:
         if seconds is None:

@@ -43,6 +43,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "tile.today": ("今日用电", "Electricity today"),
     "tile.alerts": ("未关闭告警", "Open alerts"),
     "tile.of": ("共 {n} 台", "of {n}"),
+    "tile.not_online": ("{n} 台未在线", "{n} not online"),
     "tile.stale": ("{n} 台没有新数据", "{n} without fresh data"),
     "tile.fresh": ("全部有新数据", "all with fresh data"),
     "tile.none_yet": ("尚无", "none yet"),
@@ -156,6 +157,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "reason.undecodable": ("数据无法解析", "cannot be decoded"),
     "reason.out-of-range": ("超出合理范围", "outside the possible range"),
     "reason.clock-unset": ("网关时钟未同步", "the gateway's clock was not set"),
+    "value.stale": ("无新数据", "no fresh data"),
     # alerts
     "alerts.open": ("未关闭", "Open"),
     "alerts.all": ("全部", "All"),

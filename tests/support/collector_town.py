@@ -54,7 +54,7 @@ async def build_town(world: World) -> Town:
 
     meter = await world.device(hall, "gw-4f1d2c9a7b30", "meter-01", "1号楼总表")
     gauge, counter = {"kind": "gauge"}, {"kind": "counter"}
-    power = await world.point(hall, meter, "power_total_kw", "kW", decimals=2, **gauge)
+    power = await world.point(hall, meter, "active_power_kw", "kW", decimals=2, **gauge)
     energy = await world.point(
         hall, meter, "energy_import_kwh", "kWh", decimals=2, item_code="01000", **counter
     )
@@ -79,7 +79,7 @@ async def build_town(world: World) -> Town:
     await world.latest(hall, volume, 1820.514)
     for number in range(2, 8):
         device = await world.device(hall, "gw-4f1d2c9a7b30", f"meter-{number:02}", f"{number}号楼照明插座")
-        floor_power = await world.point(hall, device, "power_total_kw", "kW", decimals=2, **gauge)
+        floor_power = await world.point(hall, device, "active_power_kw", "kW", decimals=2, **gauge)
         floor_energy = await world.point(
             hall, device, "energy_import_kwh", "kWh", decimals=2, item_code="01A00", **counter
         )
@@ -139,7 +139,7 @@ async def _hours(world: World, site: int, energy: int, volume: int, now_ms: int)
         elif today and hour == 14:
             energy_bars.append((use * 0.7, 0.62, "measured"))
         elif today and hour == 16:
-            energy_bars.append((use * 1.7, 1.0, "suspect"))
+            energy_bars.append((use * 0.45, 0.4, "suspect"))
         else:
             energy_bars.append((use, 1.0, "measured"))
         water_bars.append((0.4 + 1.8 * max(0.0, math.sin((hour - 4) / 16 * math.pi)), 1.0, "measured"))

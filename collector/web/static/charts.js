@@ -36,13 +36,19 @@
     };
   }
 
-  function clocks(zone, language) {
-    const part = (options) => new Intl.DateTimeFormat(language, { timeZone: zone, hourCycle: "h23", ...options });
+  function clocks(zone) {
+    const two = "2-digit";
+    const parts = { timeZone: zone, hourCycle: "h23", month: two, day: two, hour: two, minute: two, second: two };
+    const split = new Intl.DateTimeFormat("en", parts);
+    const say = (show) => (seconds) => {
+      const found = Object.fromEntries(split.formatToParts(seconds * 1000).map((one) => [one.type, one.value]));
+      return show(found);
+    };
     return {
-      time: part({ hour: "2-digit", minute: "2-digit" }),
-      day: part({ month: "2-digit", day: "2-digit" }),
-      full: part({ month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" }),
-      second: part({ month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+      time: say((t) => `${t.hour}:${t.minute}`),
+      day: say((t) => `${t.month}-${t.day}`),
+      full: say((t) => `${t.month}-${t.day} ${t.hour}:${t.minute}`),
+      second: say((t) => `${t.month}-${t.day} ${t.hour}:${t.minute}:${t.second}`),
     };
   }
 
@@ -52,16 +58,14 @@
   }
 
   // Ticks say the time of day, and the date where a new one begins.
-  function ticks(clock, wide) {
+  function ticks(clock) {
     return (chart, splits) => {
       let before = "";
       return splits.map((split) => {
-        const moment = new Date(split * 1000);
-        const day = clock.day.format(moment);
-        const time = clock.time.format(moment);
+        const day = clock.day(split);
+        const time = clock.time(split);
         const fresh = day !== before;
         before = day;
-        if (!wide) return time;
         return time === "00:00" || fresh ? `${time}\n${day}` : time;
       });
     };
@@ -71,7 +75,7 @@
     const text = { stroke: color("muted"), font: `12px ${getComputedStyle(document.body).fontFamily}` };
     const lines = { stroke: color("grid"), width: 1 };
     return [
-      { ...text, grid: { show: false }, ticks: { ...lines, size: 4 }, size: 44, space: 56, values: ticks(clock, true) },
+      { ...text, grid: { show: false }, ticks: { ...lines, size: 4 }, size: 44, space: 56, values: ticks(clock) },
       {
         ...text,
         grid: lines,
@@ -105,7 +109,7 @@
               paint.save();
               paint.fillStyle = look.missing;
               data.states.forEach((state, i) => {
-                if (state !== "missing" && state !== "pending") return;
+                if (state === "" || data.values[i] !== null) return;
                 const left = chart.valToPos(data.times[i] - half, "x", true);
                 const right = chart.valToPos(data.times[i] + half, "x", true);
                 paint.fillRect(left, chart.bbox.top, right - left, chart.bbox.height);
@@ -116,28 +120,29 @@
         },
       },
       readout: (i) => {
-        if (data.states[i] === null) return "";
-        const when = clock.full.format(new Date(data.times[i] * 1000));
+        if (data.states[i] === "") return "";
+        const when = clock.full(data.times[i]);
         const word = data.words[data.states[i]];
         if (data.values[i] === null) return `${when} · ${word}`;
         const share = Math.round(data.coverage[i] * 100);
         return `${when} · ${format(data.values[i], data.decimals)} ${data.unit} · ${word} · ${data.words.coverage} ${share}%`;
       },
-      legend: [...STATES, "missing"].filter((state) =>
-        data.states.some((one) => one === state || (state === "missing" && one === "pending")),
-      ),
+      legend: [
+        ...STATES.filter((state) => data.states.some((one, i) => one === state && data.values[i] !== null)),
+        ...(data.states.some((one, i) => one !== "" && data.values[i] === null) ? ["missing"] : []),
+      ],
       table: {
         head: [data.words.time, data.words.value, data.words.coverage, data.words.state],
         rows: data.times
           .map((time, i) => [
-            clock.full.format(new Date(time * 1000)),
+            clock.full(time),
             data.values[i] === null ? "—" : `${format(data.values[i], data.decimals)} ${data.unit}`,
             data.states[i] === "pending" ? "—" : `${Math.round(data.coverage[i] * 100)}%`,
-            data.states[i] === null ? null : data.words[data.states[i]],
+            data.words[data.states[i]] || null,
           ])
           .filter((row) => row[3] !== null),
       },
-      hasData: data.states.some((state) => state !== null && state !== "pending"),
+      hasData: data.states.some((state) => state !== "" && state !== "pending"),
     };
   }
 
@@ -165,7 +170,7 @@
       },
       readout: (i) => {
         if (data.values[i] === null || data.values[i] === undefined) return "";
-        const when = clock.second.format(new Date(data.times[i] * 1000));
+        const when = clock.second(data.times[i]);
         const doubt = data.suspect[i] === null ? "" : ` · ${data.words.suspect}`;
         return `${when} · ${format(data.values[i], data.decimals)} ${data.unit}${doubt}`;
       },
@@ -173,7 +178,7 @@
       table: {
         head: [data.words.time, data.words.value],
         rows: data.times
-          .map((time, i) => [clock.second.format(new Date(time * 1000)), data.values[i]])
+          .map((time, i) => [clock.second(time), data.values[i]])
           .filter((row) => row[1] !== null)
           .slice(-200)
           .map((row) => [row[0], `${format(row[1], data.decimals)} ${data.unit}`]),
@@ -222,7 +227,7 @@
   function draw(one) {
     const { host, data } = one;
     if (one.chart) one.chart.destroy();
-    const clock = clocks(data.zone, document.documentElement.lang);
+    const clock = clocks(data.zone);
     const plan = (data.kind === "bars" ? bars : line)(host, data, clock);
     const readout = host.querySelector(".chart-readout");
     const box = host.querySelector(".chart-box");
@@ -239,6 +244,7 @@
         width: box.clientWidth,
         height: HEIGHT,
         legend: { show: false },
+        padding: [8, 10, 0, 0],
         cursor,
         axes: axes(data, clock),
         tzDate: (time) => uPlot.tzDate(new Date(time * 1000), data.zone),

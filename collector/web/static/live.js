@@ -17,6 +17,17 @@
     element.dataset.quality = quality;
   }
 
+  // A value that no new one follows must not look fresh: its age grows here too.
+  const ages = new Map();
+  function judgeAge(cell) {
+    const old = (performance.now() - ages.get(cell)) / 1000 > Number(cell.dataset.limit || 180);
+    cell.toggleAttribute("data-stale", old);
+  }
+  for (const cell of document.querySelectorAll("[data-age]")) {
+    ages.set(cell, performance.now() - Number(cell.dataset.age) * 1000);
+  }
+  setInterval(() => ages.forEach((_, cell) => judgeAge(cell)), 5000);
+
   function onValue(event) {
     const value = JSON.parse(event.data);
     for (const cell of document.querySelectorAll(`[data-point="${value.key}"]`)) {
@@ -29,6 +40,9 @@
       }
       cell.title = value.reason ? `${value.time} · ${value.reason}` : value.time;
       put(cell, value.quality);
+      cell.dataset.age = value.age_s;
+      ages.set(cell, performance.now() - value.age_s * 1000);
+      judgeAge(cell);
     }
     for (const cell of document.querySelectorAll(`[data-quality-of="${value.key}"]`)) {
       cell.textContent = value.reason ? `${value.quality_text} · ${value.reason}` : value.quality_text;
