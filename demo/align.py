@@ -42,14 +42,16 @@ class Tally:
         self.in_flight += other.in_flight
 
 
-def tally(shown: Sequence[Shown], stored: Sequence[float]) -> Tally:
-    """`shown` and `stored` in the order of time. Equal means equal: round before, as the profile says."""
-    if len(shown) == len(stored) and all(s.value == v for s, v in zip(shown, stored, strict=True)):
+def tally(shown: Sequence[Shown], stored: Sequence[float], *, tolerance: float = 0.0) -> Tally:
+    """`shown` and `stored` in the order of time. Values that differ by `tolerance` at most are the same."""
+    if len(shown) == len(stored) and all(
+        abs(s.value - v) <= tolerance for s, v in zip(shown, stored, strict=True)
+    ):
         return Tally(produced=len(shown), stored=len(stored))
-    return _cheapest(shown, stored)
+    return _cheapest(shown, stored, tolerance)
 
 
-def _cheapest(shown: Sequence[Shown], stored: Sequence[float]) -> Tally:
+def _cheapest(shown: Sequence[Shown], stored: Sequence[float], tolerance: float) -> Tally:
     """Edit distance in a band around the diagonal, with the steps remembered."""
     width = _WIDTH + abs(len(shown) - len(stored))
     cost: list[dict[int, float]] = [{} for _ in range(len(shown) + 1)]
@@ -61,7 +63,7 @@ def _cheapest(shown: Sequence[Shown], stored: Sequence[float]) -> Tally:
                 continue
             ways: list[tuple[float, str]] = []
             if i and j and (before := cost[i - 1].get(j - 1)) is not None:
-                same = shown[i - 1].value == stored[j - 1]
+                same = abs(shown[i - 1].value - stored[j - 1]) <= tolerance
                 ways.append((before + (0.0 if same else 1.0), "same" if same else "wrong"))
             if i and (before := cost[i - 1].get(j)) is not None:
                 confirmed = shown[i - 1].confirmed

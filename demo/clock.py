@@ -52,6 +52,8 @@ class FastClock:
         self._pieces = _pieces(pace)
 
     def simulated_s(self, real_s: float) -> float:
+        """How much simulated time has passed at a real (monotonic) time; 0 before its beginning."""
+        real_s = max(real_s, self._pieces[0].real_s)
         piece = next((p for p in reversed(self._pieces) if p.real_s <= real_s), self._pieces[0])
         return piece.simulated_s + (real_s - piece.real_s) * piece.speed
 

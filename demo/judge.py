@@ -1,0 +1,90 @@
+"""Asks the collector's API what it holds, and holds that against the ledger of the meters."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from demo.align import Shown, Tally, tally
+from simulators.ledger import produced
+
+_AT_ONCE = 4  # requests under way: enough to keep the collector busy
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What the collector alerted, in the terms of the scenario."""
+
+    detector: str
+    about: str  # a device id, or "gateway"
+    state: str
+
+
+class Api:
+    """The collector's API as a platform uses it: token, pages, nothing else."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+        )
+
+    async def __aenter__(self) -> "Api":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: str | int) -> Any:
+        reply = await self._http.get(f"/api/v1{path}", params=query)
+        reply.raise_for_status()
+        return reply.json()
+
+    async def items(self, path: str, **query: str | int) -> AsyncIterator[dict[str, Any]]:
+        """Every item of a list, page by page."""
+        page = await self.get(path, limit=_PAGE, **query)
+        while True:
+            for item in page["items"]:
+                yield item
+            if page["next_cursor"] is None:
+                return
+            page = await self.get(path, limit=_PAGE, cursor=page["next_cursor"], **query)
+
+
+async def compare(api: Api, ledger: Path) -> Tally:
+    """Every value that the meters showed, against every value that the collector stored."""
+    shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
+    for entry in produced(ledger):
+        shown[entry.meter_id, entry.point].append(Shown(entry.value, entry.confirmed))
+    devices = {device["id"]: device["device_id"] async for device in api.items("/devices")}
+    points = [point async for point in api.items("/points")]
+    total = Tally()
+    at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(point: dict[str, Any]) -> None:
+        async with at_once:
+            path = f"/points/{point['site']}/{point['id']}/readings"
+            stored = [item["value"] async for item in api.items(path) if item["value"] is not None]
+        tolerance = 0.5 * 10 ** -point["decimals"] * (1 + 1e-6)
+        total.add(
+            tally(shown.pop((devices[point["device"]], point["name"]), []), stored, tolerance=tolerance)
+        )
+
+    async with asyncio.TaskGroup() as tasks:
+        for point in points:
+            tasks.create_task(one(point))
+    for row in shown.values():  # points that the collector has never heard of
+        total.add(tally(row, []))
+    return total
+
+
+async def alerts(api: Api) -> list[Alert]:
+    """All that was ever alerted, in a stable order."""
+    found = []
+    async for item in api.items("/alerts"):
+        found.append(Alert(item["detector"], item["data"].get("device_id") or "gateway", item["state"]))
+    return sorted(found, key=lambda alert: (alert.detector, alert.about))

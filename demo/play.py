@@ -1,0 +1,168 @@
+"""What happens on the stage: ten days of history, then an evening with faults; and what came of it."""
+
+import asyncio
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from demo.align import Tally
+from demo.judge import Alert, Api, alerts, compare
+from demo.stage import Stage
+from models.times import utc_text
+
+EXPECTED = {("consumption", "m-09"), ("stuck", "m-13")}
+"""Detector and device: the scenario has one meter with a true anomaly, and one that is stuck."""
+
+_EVENING_AT_LEAST_S = 22.0  # real; long enough for all faults and their mending
+_EVENING_AT_MOST_S = 50.0
+_DRAIN_WITHIN_S = 10.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How it went."""
+
+    tally: Tally
+    alerts: list[Alert]
+    mails: int
+    posts: int
+    kills_of_collector: int = 0
+    kills_of_agent: int = 0
+    network_cuts: int = 0
+    agent_exit: int = 0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def alerts_as_expected(self) -> bool:
+        return sorted((alert.detector, alert.about) for alert in self.alerts) == sorted(EXPECTED)
+
+    @property
+    def is_good(self) -> bool:
+        lost = self.tally.missing + self.tally.doubled + self.tally.wrong_value
+        return lost == 0 and self.tally.produced > 0 and self.alerts_as_expected and self.agent_exit == 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **asdict(self.tally),
+            "alerts": [asdict(alert) for alert in self.alerts],
+            "alerts_as_expected": self.alerts_as_expected,
+            "mails": self.mails,
+            "posts": self.posts,
+            "kills_of_collector": self.kills_of_collector,
+            "kills_of_agent": self.kills_of_agent,
+            "network_cuts": self.network_cuts,
+            "seconds": round(self.seconds, 1),
+            "good": self.is_good,
+        }
+
+
+async def play_once(stage: Stage, console: Console, history_s: float) -> Outcome:
+    """The fixed scenario. Ends with the agent stopped and everything it read in the collector."""
+    began = time.monotonic()
+    outcome = Outcome(Tally(), [], 0, 0)
+    async with Api(stage.page, stage.token) as api:
+        await _history(stage, console, history_s)
+        evening = time.monotonic()
+        await _faults(stage, console, outcome)
+        while time.monotonic() - evening < _EVENING_AT_MOST_S:
+            enough = time.monotonic() - evening >= _EVENING_AT_LEAST_S
+            found = {(alert.detector, alert.about) for alert in await alerts(api)}
+            if enough and found >= EXPECTED and len(stage.received.posts) >= len(EXPECTED):
+                break
+            stage.check()
+            await asyncio.sleep(0.5)
+        console.print("Stopping the agent, then asking the collector for every reading …")
+        outcome.agent_exit = await stage.agent.stop()
+        await stage.meters.stop()
+        await _drained(api)
+        outcome.tally = await compare(api, stage.ledger)
+        outcome.alerts = await alerts(api)
+    outcome.mails, outcome.posts = len(stage.received.subjects), len(stage.received.posts)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def play_on(stage: Stage, console: Console, stop: asyncio.Event) -> None:
+    """Run until `stop`, for people who look."""
+    token = stage.folder / "token"
+    await asyncio.to_thread(token.write_text, stage.token + "\n")
+    console.print(
+        f"""
+[bold]The page is at {stage.page}[/bold]   token: {stage.token}
+  Ten days of a building go by in the first minute; then a second is a minute. Meter m-09 (西区空调机组)
+  begins to run at night and m-13 (冷却泵) sticks: two alerts come up.
+
+[bold]To try[/bold] (in another terminal, in this folder; `. .venv/bin/activate` first):
+  edge-agent status --config {stage.folder}/gateway.yaml
+  edge-agent read m-01 --config {stage.folder}/gateway.yaml
+  collector gateways --dir {stage.folder}/collector
+  curl -s -H "Authorization: Bearer $(cat {token})" "{stage.page}/api/v1/alerts"
+  pkill -9 -f demo.agent        # a power cut at the gateway; this demonstration starts it again
+
+Ctrl-C ends it.
+"""
+    )
+    while not stop.is_set():
+        for part in (stage.agent, stage.collector):
+            if part.has_ended:
+                console.print(f"The {part.name} has ended; starting it again.")
+                await part.start()
+        try:
+            async with asyncio.timeout(0.5):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def _history(stage: Stage, console: Console, history_s: float) -> None:
+    """Let ten days go by, and show how they do."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=history_s)
+        while (elapsed_s := stage.clock.elapsed_s()) < history_s:
+            stage.check()
+            day = utc_text(stage.clock.clock().now_ms())[:10]
+            progress.update(task, completed=elapsed_s, description=f"ten days of history: {day}")
+            await asyncio.sleep(0.25)
+    console.print("Ten days are read. Now an evening with faults.")
+
+
+async def _faults(stage: Stage, console: Console, outcome: Outcome) -> None:
+    """Each while readings are on their way; seconds are real."""
+    await asyncio.sleep(3)
+    console.print("  the collector is killed (SIGKILL) …")
+    await stage.collector.kill()
+    outcome.kills_of_collector += 1
+    await asyncio.sleep(1)
+    await stage.collector.start()
+    await stage.collector_is_ready()
+    console.print("  … and is back")
+    await asyncio.sleep(3)
+    console.print("  the agent is killed (SIGKILL) …")
+    await stage.agent.kill()
+    outcome.kills_of_agent += 1
+    await stage.agent.start()
+    console.print("  … and starts again")
+    await asyncio.sleep(4)
+    console.print("  the network is cut …")
+    await stage.network.cut()
+    outcome.network_cuts += 1
+    await asyncio.sleep(3)
+    await stage.network.restore()
+    console.print("  … and mended")
+
+
+async def _drained(api: Api) -> None:
+    """Return when two looks in a row find the collector holding the same: its jobs have done their part."""
+    deadline = time.monotonic() + _DRAIN_WITHIN_S
+    before: list[Alert] | None = None
+    while time.monotonic() < deadline:
+        now = await alerts(api)
+        if now == before:
+            return
+        before = now
+        await asyncio.sleep(1)

@@ -1,0 +1,93 @@
+"""Starts the parts as processes of their own, waits for them, and kills them."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+_BIN = Path(sys.executable).parent
+_STOP_LIMIT_S = 15.0
+
+
+class PartFailed(Exception):
+    """A part ended that should run, or a command failed. What it printed last is in the message."""
+
+
+class Part:
+    """One process. Its output goes to a file; `first_line` gives the first thing it said."""
+
+    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        self.name, self._arguments, self._log = name, arguments, log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> Self:
+        """Start it, or start it again."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", *self._arguments), stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        return self
+
+    async def first_line(self) -> Any:
+        """The first line that it prints, as JSON."""
+        process = self._running()
+        assert process.stdout is not None  # noqa: S101  # asked for above
+        line = await process.stdout.readline()
+        if not line:
+            await process.wait()
+            raise PartFailed(f"the {self.name} ended at its start:\n{self._last_words()}")
+        return json.loads(line)
+
+    def check(self) -> None:
+        """Raise PartFailed when it has ended by itself."""
+        if self._running().returncode is not None:
+            raise PartFailed(f"the {self.name} ended:\n{self._last_words()}")
+
+    async def kill(self) -> None:
+        """SIGKILL: no chance to finish anything."""
+        process = self._running()
+        process.kill()
+        await process.communicate()
+
+    async def stop(self) -> int:
+        """SIGTERM, and its exit code. Does nothing when it has ended already, or was never started."""
+        if self._process is None:
+            return 0
+        process = self._process
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(_STOP_LIMIT_S):
+                    await process.communicate()
+            except TimeoutError:
+                process.kill()
+                await process.communicate()
+        return process.returncode if process.returncode is not None else -1
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started and runs no more."""
+        return self._process is not None and self._process.returncode is not None
+
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise PartFailed(f"the {self.name} was never started")
+        return self._process
+
+    def _last_words(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+
+async def command(name: str, *arguments: str) -> Any:
+    """Run one of the project's commands with --json, as a person would, and return what it says."""
+    process = await asyncio.create_subprocess_exec(
+        str(_BIN / name), *arguments, "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    if process.returncode:
+        said = (out + err).decode(errors="replace").strip()
+        raise PartFailed(f"`{name} {arguments[0]}` failed with exit code {process.returncode}:\n{said}")
+    return json.loads(out)
