@@ -1,19 +1,27 @@
-"""A collector for tests: its database in a temporary folder, and a clock that stands still."""
+"""A collector's database for tests, a clock that stands still, and gateways that seal for it."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from sqlalchemy import insert
 
 from collector.store import schema
 from collector.store.engine import Store
 from collector.store.upgrade import upgrade
+from models.envelope import FIRST_PREVIOUS, SUITE, ContentKey, Header, Sealed, seal
+from models.reading import Event, Item, Quality, Reading, Reason
 from models.times import Clock
 
-NOW_MS = 1_790_000_000_000  # 2026-09-21T13:33:20Z
+NOW_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 
 
 @dataclass
@@ -26,9 +34,8 @@ class StandingClock:
     def clock(self) -> Clock:
         return Clock(lambda: self.now_ms, lambda: self.now_ms / 1000, self._sleep)
 
-    async def _sleep(self, seconds: float) -> None:
-        self.now_ms += round(seconds * 1000)
-        await asyncio.sleep(0)
+    async def _sleep(self, _seconds: float) -> None:
+        await asyncio.Event().wait()  # until its task is cancelled
 
 
 @contextlib.asynccontextmanager
@@ -45,3 +52,93 @@ async def add_site(store: Store, code: str = "a1", name: str = "Town hall") -> i
         result = await connection.execute(insert(schema.site).values(code=code, name=name))
         [site_id] = result.inserted_primary_key or (0,)
     return int(site_id)
+
+
+def a_reading(
+    value: float | None = 230.1,
+    *,
+    device: str = "meter-01",
+    point: str = "voltage_v",
+    at_ms: int = NOW_MS - 60_000,
+    quality: Quality = Quality.GOOD,
+    reason: Reason = Reason.NONE,
+) -> Reading:
+    return Reading(
+        device_id=device,
+        point=point,
+        value=value,
+        quality=quality,
+        reason=reason,
+        measured_ms=at_ms,
+        received_ms=at_ms + 12,
+    )
+
+
+def an_event(kind: str = "door.opened", *, at_ms: int = NOW_MS - 60_000, **data: object) -> Event:
+    return Event(device_id="door-01", kind=kind, data=data, measured_ms=at_ms, received_ms=at_ms + 3)
+
+
+@dataclass
+class Sender:
+    """Seals batches as a gateway does: one epoch, a chain, a content key of its own."""
+
+    gateway_id: str
+    collector_key: bytes = field(repr=False)
+    signing_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate, repr=False)
+    epoch: bytes = field(default_factory=lambda: os.urandom(16))
+    number: int = 0
+    next_seq: int = 1
+    previous: bytes = FIRST_PREVIOUS
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """A new start of the gateway: a new content key."""
+        self.content_key, self.package = ContentKey.fresh(
+            gateway_id=self.gateway_id, collector_key=self.collector_key, signing_key=self.signing_key
+        )
+
+    @property
+    def public_key(self) -> bytes:
+        return self.signing_key.public_key().public_bytes_raw()
+
+    def seal(self, items: Sequence[Item]) -> Sealed:
+        """The next batch of the epoch."""
+        self.number += 1
+        sealed = seal(
+            items,
+            gateway_id=self.gateway_id,
+            epoch=self.epoch,
+            number=self.number,
+            first_seq=self.next_seq,
+            previous=self.previous,
+            content_key=self.content_key,
+            signing_key=self.signing_key,
+        )
+        self.next_seq += len(items)
+        self.previous = sealed.digest
+        return sealed
+
+    def seal_raw(self, content: bytes, *, count: int = 1) -> bytes:
+        """An envelope of the next number that is right in everything but what is in it."""
+        header = Header(
+            suite=SUITE,
+            gateway_id=self.gateway_id,
+            epoch=self.epoch,
+            number=self.number + 1,
+            first_seq=self.next_seq,
+            count=count,
+            key_id=self.content_key.key_id,
+            nonce=1 << 40,
+            previous=self.previous,
+        )
+        encoded = msgspec.msgpack.encode(header)
+        clear = b"GHE1" + len(encoded).to_bytes(2, "big") + encoded
+        sealed = clear + self.content_key._aead.encrypt(header.nonce.to_bytes(12, "big"), content, clear)
+        return sealed + self.signing_key.sign(sealed)
+
+    def csr_pem(self, key: Ed25519PrivateKey | None = None) -> str:
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "new gateway")])
+        request = x509.CertificateSigningRequestBuilder().subject_name(name)
+        return request.sign(key or self.signing_key, None).public_bytes(Encoding.PEM).decode()
