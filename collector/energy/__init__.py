@@ -1,0 +1,1 @@
+"""Keeps the consumption of every hour in step with the readings."""

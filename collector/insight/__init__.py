@@ -1,0 +1,1 @@
+"""Looks for what is wrong, says what it costs, and calls for a person."""
