@@ -1,28 +1,21 @@
 """Computes the consumption of the hours that readings have touched, and of no others."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, delete, func, select, tuple_
+from sqlalchemy import Row, Text, and_, bindparam, cast, delete, func, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from collector.energy.neighbourhood import affected_spans, samples_for
 from collector.energy.notices import DETECTOR, as_found
 from collector.insight.findings import keep_findings
 from collector.store.engine import Store
-from collector.store.schema import consumption_hour, device, dirty_hour, point, reading, unscored
-from models.energy import (
-    CONTEXT_READINGS,
-    CounterFacts,
-    HourConsumption,
-    Notice,
-    Sample,
-    consumption_by_hour,
-)
-from models.reading import Quality
-from models.times import HOUR_MS, Clock, hour_of
+from collector.store.schema import consumption_hour, device, dirty_hour, finding, point, unscored
+from models.energy import CounterFacts, HourConsumption, Notice, consumption_by_hour
+from models.times import Clock
 
 CHUNK: Final = 200
 """Marks in one transaction: its writing takes some milliseconds, in which no batch can be stored."""
@@ -31,22 +24,15 @@ _KEY: Final = (dirty_hour.c.site_id, dirty_hour.c.point_id, dirty_hour.c.hour_ms
 
 
 @dataclass(slots=True)
-class _Span:
-    """Hours of one point that were computed together."""
+class _Computed:
+    """Hours of one counter that were computed together, and what differs from what is stored."""
 
+    counter: Row[Any]
     start_ms: int
     end_ms: int
     changed: list[HourConsumption]
     notices: list[Notice]
-
-
-@dataclass(slots=True)
-class _Work:
-    """One counter, its marks and what came of them."""
-
-    counter: Row[Any]
-    marks: list[Row[Any]]
-    spans: list[_Span] = field(default_factory=list)
+    has_findings: bool
 
 
 class EnergyJob:
@@ -66,11 +52,12 @@ class EnergyJob:
         await self._clear_others()
         handled, after = 0, (0, 0, 0)
         while True:
-            work, marks = await self._computed(after)
-            if work:
+            async with self._store.read() as connection:
+                marks = await self._marks(connection, after)
+                computed = await _compute(connection, marks)
+            if marks:
                 async with self._store.write() as connection:
-                    for counter in work:
-                        await self._keep(connection, counter)
+                    await _keep(connection, computed, marks, self._clock.now_ms())
             handled += len(marks)
             if len(marks) < self._chunk:
                 return handled
@@ -84,20 +71,16 @@ class EnergyJob:
         async with self._store.write() as connection:
             await connection.execute(delete(dirty_hour).where(of_others))
 
-    async def _computed(self, after: tuple[int, int, int]) -> tuple[list[_Work], Sequence[Row[Any]]]:
-        """The next chunk of marks, and what came of them."""
-        work = []
-        async with self._store.read() as connection:
-            marks = await self._marks(connection, after)
-            for _, same_point in groupby(marks, key=lambda mark: (mark.site_id, mark.point_id)):
-                of_point = list(same_point)
-                counter = _Work(of_point[0], of_point)
-                for start_ms, end_ms in await _affected(connection, counter):
-                    counter.spans.append(await _compute(connection, counter.counter, start_ms, end_ms))
-                work.append(counter)
-        return work, marks
-
     async def _marks(self, connection: AsyncConnection, after: tuple[int, int, int]) -> Sequence[Row[Any]]:
+        has_findings = (
+            select(1)
+            .where(
+                finding.c.site_id == dirty_hour.c.site_id,
+                finding.c.detector == DETECTOR,
+                finding.c.subject == "point:" + cast(dirty_hour.c.point_id, Text),
+            )
+            .exists()
+        )
         statement = (
             select(
                 dirty_hour,
@@ -108,6 +91,7 @@ class EnergyJob:
                 point.c.decimals,
                 point.c.modulus,
                 point.c.max_rate_per_h,
+                has_findings.label("has_findings"),
             )
             .join_from(
                 dirty_hour,
@@ -120,33 +104,6 @@ class EnergyJob:
             .limit(self._chunk)
         )
         return (await connection.execute(statement)).all()
-
-    async def _keep(self, connection: AsyncConnection, work: _Work) -> None:
-        site_id, point_id = work.counter.site_id, work.counter.point_id
-        now_ms = self._clock.now_ms()
-        changed = {hour.hour_ms: hour for span in work.spans for hour in span.changed}
-        if changed:
-            await _keep_hours(connection, site_id, point_id, changed.values(), now_ms)
-            await _mark_unscored(connection, site_id, point_id, min(changed))
-        for span in work.spans:
-            about = {
-                "device": work.counter.device_name,
-                "point": work.counter.name,
-                "unit": work.counter.unit,
-                "decimals": work.counter.decimals,
-            }
-            await keep_findings(
-                connection,
-                site_id,
-                DETECTOR,
-                f"point:{point_id}",
-                [as_found(notice, **about) for notice in span.notices],
-                from_ms=span.start_ms,
-                to_ms=span.end_ms,
-                now_ms=now_ms,
-            )
-        seen = [(site_id, point_id, mark.hour_ms, mark.marked_no) for mark in work.marks]
-        await connection.execute(delete(dirty_hour).where(tuple_(*_KEY, dirty_hour.c.marked_no).in_(seen)))
 
 
 def _others() -> Any:
@@ -162,134 +119,137 @@ def _others() -> Any:
     )
 
 
-async def _affected(connection: AsyncConnection, work: _Work) -> list[tuple[int, int]]:
-    """The hours that the readings of the marked ones may have changed, as spans that do not touch."""
-    spans: list[tuple[int, int]] = []
-    for first_ms, last_ms in _runs(mark.hour_ms for mark in work.marks):
-        before = await _beside(connection, work.counter, before_ms=first_ms)
-        after = await _beside(connection, work.counter, from_ms=last_ms + HOUR_MS)
-        start_ms = hour_of(before[0].measured_ms) if before else first_ms
-        end_ms = hour_of(after[-1].measured_ms if after else last_ms) + HOUR_MS
-        if spans and start_ms <= spans[-1][1]:
-            start_ms, end_ms = spans[-1][0], max(end_ms, spans[-1][1])
-            spans.pop()
-        spans.append((start_ms, end_ms))
-    return spans
+async def _compute(connection: AsyncConnection, marks: Sequence[Row[Any]]) -> list[_Computed]:
+    """Compute every hour that the marked ones may have changed."""
+    computed = []
+    for (site_id, point_id), of_point in groupby(marks, key=lambda mark: (mark.site_id, mark.point_id)):
+        same = list(of_point)
+        counter = same[0]
+        facts = CounterFacts(
+            modulus=counter.modulus,
+            max_rate_per_h=counter.max_rate_per_h,
+            decimals=counter.decimals,
+            period_s=counter.period_s,
+        )
+        for start_ms, end_ms in await affected_spans(
+            connection, site_id, point_id, (mark.hour_ms for mark in same)
+        ):
+            samples = await samples_for(connection, site_id, point_id, start_ms, end_ms)
+            ledger = consumption_by_hour(samples, facts, start_ms=start_ms, end_ms=end_ms)
+            known = await _known_hours(connection, site_id, point_id, start_ms, end_ms)
+            changed = [hour for hour in ledger.hours if known.get(hour.hour_ms) != _facts(hour)]
+            computed.append(
+                _Computed(counter, start_ms, end_ms, changed, ledger.notices, counter.has_findings)
+            )
+    return computed
 
 
-def _runs(hours_ms: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of consecutive hours."""
-    first_ms = last_ms = None
-    for hour_ms in hours_ms:
-        if first_ms is None or last_ms is None:
-            first_ms = hour_ms
-        elif hour_ms != last_ms + HOUR_MS:
-            yield first_ms, last_ms
-            first_ms = hour_ms
-        last_ms = hour_ms
-    if first_ms is not None and last_ms is not None:
-        yield first_ms, last_ms
+def _facts(hour: HourConsumption) -> tuple[float | None, float, str]:
+    return hour.value, hour.coverage, hour.state.value
 
 
-async def _compute(connection: AsyncConnection, counter: Row[Any], start_ms: int, end_ms: int) -> _Span:
-    samples = [
-        *await _beside(connection, counter, before_ms=start_ms),
-        *await _readings(connection, counter, start_ms, end_ms),
-        *await _beside(connection, counter, from_ms=end_ms),
-    ]
-    facts = CounterFacts(
-        modulus=counter.modulus,
-        max_rate_per_h=counter.max_rate_per_h,
-        decimals=counter.decimals,
-        period_s=counter.period_s,
-    )
-    ledger = consumption_by_hour(samples, facts, start_ms=start_ms, end_ms=end_ms)
+async def _known_hours(
+    connection: AsyncConnection, site_id: int, point_id: int, start_ms: int, end_ms: int
+) -> dict[int, tuple[float | None, float, str]]:
     hour = consumption_hour
     statement = select(hour.c.hour_ms, hour.c.value, hour.c.coverage, hour.c.state).where(
-        hour.c.site_id == counter.site_id,
-        hour.c.point_id == counter.point_id,
+        hour.c.site_id == site_id,
+        hour.c.point_id == point_id,
         hour.c.hour_ms >= start_ms,
         hour.c.hour_ms < end_ms,
     )
-    known = {row.hour_ms: (row.value, row.coverage, row.state) for row in await connection.execute(statement)}
-    changed = [
-        hour for hour in ledger.hours if known.get(hour.hour_ms) != (hour.value, hour.coverage, hour.state)
-    ]
-    return _Span(start_ms, end_ms, changed, ledger.notices)
+    rows = await connection.execute(statement)
+    return {hour_ms: (value, coverage, state) for hour_ms, value, coverage, state in rows}
 
 
-def _usable(counter: Row[Any]) -> Any:
-    return select(reading.c.measured_ms, reading.c.value).where(
-        reading.c.site_id == counter.site_id,
-        reading.c.point_id == counter.point_id,
-        reading.c.quality == Quality.GOOD,
-        reading.c.value.is_not(None),
-    )
-
-
-async def _readings(
-    connection: AsyncConnection, counter: Row[Any], start_ms: int, end_ms: int
-) -> list[Sample]:
-    statement = _usable(counter).where(reading.c.measured_ms >= start_ms, reading.c.measured_ms < end_ms)
-    return [Sample(*row) for row in await connection.execute(statement)]
-
-
-async def _beside(
-    connection: AsyncConnection,
-    counter: Row[Any],
-    *,
-    before_ms: int | None = None,
-    from_ms: int | None = None,
-) -> list[Sample]:
-    """The usable readings next to a time, in order: as many as decide about what happened there."""
-    statement = _usable(counter).limit(CONTEXT_READINGS)
-    if before_ms is not None:
-        statement = statement.where(reading.c.measured_ms < before_ms)
-        rows = await connection.execute(statement.order_by(reading.c.measured_ms.desc()))
-        return [Sample(*row) for row in rows][::-1]
-    statement = statement.where(reading.c.measured_ms >= from_ms).order_by(reading.c.measured_ms)
-    return [Sample(*row) for row in await connection.execute(statement)]
-
-
-async def _keep_hours(
-    connection: AsyncConnection, site_id: int, point_id: int, hours: Iterable[HourConsumption], now_ms: int
+async def _keep(
+    connection: AsyncConnection, computed: list[_Computed], marks: Sequence[Row[Any]], now_ms: int
 ) -> None:
-    statement = insert(consumption_hour)
-    new = statement.excluded
+    hours = [
+        {
+            "site_id": part.counter.site_id,
+            "point_id": part.counter.point_id,
+            "hour_ms": hour.hour_ms,
+            "value": hour.value,
+            "coverage": hour.coverage,
+            "state": hour.state.value,
+            "computed_ms": now_ms,
+        }
+        for part in computed
+        for hour in part.changed
+    ]
+    if hours:
+        await connection.execute(_KEEP_HOURS, hours)
+    # In the same transaction as the hours, so that the detectors miss none of them.
+    unscored_points = [
+        {
+            "site_id": part.counter.site_id,
+            "point_id": part.counter.point_id,
+            "from_ms": part.changed[0].hour_ms,
+            "marked_no": 1,
+        }
+        for part in computed
+        if part.changed
+    ]
+    if unscored_points:
+        await connection.execute(_MARK_UNSCORED, unscored_points)
+    for part in computed:
+        if part.notices or part.has_findings:
+            await _keep_notices(connection, part, now_ms)
     await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["site_id", "point_id", "hour_ms"],
-            set_={
-                "value": new.value,
-                "coverage": new.coverage,
-                "state": new.state,
-                "computed_ms": new.computed_ms,
-            },
-        ),
+        _CLEAR,
         [
-            {
-                "site_id": site_id,
-                "point_id": point_id,
-                "hour_ms": hour.hour_ms,
-                "value": hour.value,
-                "coverage": hour.coverage,
-                "state": hour.state.value,
-                "computed_ms": now_ms,
-            }
-            for hour in hours
+            {"site": mark.site_id, "point": mark.point_id, "hour": mark.hour_ms, "seen": mark.marked_no}
+            for mark in marks
         ],
     )
 
 
-async def _mark_unscored(connection: AsyncConnection, site_id: int, point_id: int, from_ms: int) -> None:
-    """In the same transaction as the hours, so that the detectors miss none of them."""
-    statement = insert(unscored).values(site_id=site_id, point_id=point_id, from_ms=from_ms, marked_no=1)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["site_id", "point_id"],
-            set_={
-                "from_ms": func.min(unscored.c.from_ms, statement.excluded.from_ms),
-                "marked_no": unscored.c.marked_no + 1,
-            },
-        )
+async def _keep_notices(connection: AsyncConnection, part: _Computed, now_ms: int) -> None:
+    counter = part.counter
+    about = {
+        "device": counter.device_name,
+        "point": counter.name,
+        "unit": counter.unit,
+        "decimals": counter.decimals,
+    }
+    await keep_findings(
+        connection,
+        counter.site_id,
+        DETECTOR,
+        f"point:{counter.point_id}",
+        [as_found(notice, **about) for notice in part.notices],
+        from_ms=part.start_ms,
+        to_ms=part.end_ms,
+        now_ms=now_ms,
     )
+
+
+def _keep_hours() -> Any:
+    statement = insert(consumption_hour)
+    changing = ("value", "coverage", "state", "computed_ms")
+    return statement.on_conflict_do_update(
+        index_elements=["site_id", "point_id", "hour_ms"],
+        set_={name: statement.excluded[name] for name in changing},
+    )
+
+
+def _mark_unscored() -> Any:
+    statement = insert(unscored)
+    return statement.on_conflict_do_update(
+        index_elements=["site_id", "point_id"],
+        set_={
+            "from_ms": func.min(unscored.c.from_ms, statement.excluded.from_ms),
+            "marked_no": unscored.c.marked_no + 1,
+        },
+    )
+
+
+_KEEP_HOURS: Final = _keep_hours()
+_MARK_UNSCORED: Final = _mark_unscored()
+_CLEAR: Final = delete(dirty_hour).where(
+    dirty_hour.c.site_id == bindparam("site"),
+    dirty_hour.c.point_id == bindparam("point"),
+    dirty_hour.c.hour_ms == bindparam("hour"),
+    dirty_hour.c.marked_no == bindparam("seen"),
+)
