@@ -104,6 +104,7 @@ def modbus(
 @app.command()
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of one that ships.")],
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Not those of the file.")] = False,
     speed: Speed = 1.0,
     ledger: Ledger = None,
     as_json: AsJson = False,
@@ -115,6 +116,8 @@ def run(
             loaded = load_scenario(path.read_bytes(), str(path))
         else:
             loaded = shipped_scenario(scenario)
+        if free_ports:
+            loaded = loaded.on_free_ports()
         asyncio.run(_serve(loaded, speed=speed, ledger=ledger, as_json=as_json))
 
 
@@ -158,8 +161,6 @@ class _Failing:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> None:
-        while isinstance(err, BaseExceptionGroup):
-            err = err.exceptions[0]
         if not isinstance(err, GatehouseError | OSError):
             return
         if self._as_json:

@@ -10,6 +10,7 @@ A name is words joined by `_` with the unit at its end: `voltage_l1_v`, `power_t
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,7 +34,11 @@ _STEP_MS = {"s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "1": 60_
 
 _EXPORT = {"export", "exported", "reverse", "returned"}
 _HIGHEST = {"max", "maximum", "highest"}
-_TARIFFS = {"sharp": 0, "spike": 0, "peak": 1, "flat": 2, "valley": 3, "t1": 0, "t2": 1, "t3": 2, "t4": 3}
+_TARIFFS = {
+    **{"sharp": 0, "spike": 0, "peak": 1, "flat": 2, "valley": 3},
+    **{f"t{name}": number for names in ("1234", "abcd") for number, name in enumerate(names)},
+}
+_RATE = re.compile(r"(?<=_)rate_([a-d1-4])(?=_)")  # `rate_a`: no phase, but a tariff
 _TARIFF_PARTS = (Fraction(15, 100), Fraction(30, 100), Fraction(35, 100), Fraction(20, 100))
 _PHASES = {"a": 0, "b": 1, "c": 2, "l1": 0, "l2": 1, "l3": 2}
 _PAIRS = {"ab": (0, 1), "bc": (1, 2), "ca": (2, 0), "l12": (0, 1), "l23": (1, 2), "l31": (2, 0)}
@@ -67,7 +72,7 @@ def quantity_of(
     point: ProfilePoint, consumer: Consumer, parameters: Mapping[str, float], *, seed_key: int
 ) -> Quantity:
     """What a point shows. See the top of the module for what it shows when its name tells nothing."""
-    words = point.name.split("_")
+    words = _RATE.sub(r"t\1", point.name).split("_")
     if len(words) > 1 and words[-1] == point.unit.lower():
         del words[-1]  # the "a" at the end of `current_l1_a` is no phase
     if point.kind == "counter":

@@ -81,6 +81,11 @@ class Scenario(Section):
     building: BuildingSection = BuildingSection()
     racks: tuple[RackSection, ...] = Field(min_length=1, description="at least one")
 
+    def on_free_ports(self) -> "Scenario":
+        """The same, but each rack takes a port that nobody uses."""
+        racks = tuple(rack.model_copy(update={"port": 0}) for rack in self.racks)
+        return self.model_copy(update={"racks": racks})
+
 
 class UnknownScenario(NeedsAHuman):
     """No scenario of that name ships with the simulators."""

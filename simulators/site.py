@@ -13,6 +13,8 @@ from simulators.modbus.server import Endpoint, Sleep
 from simulators.profiles import named_profile
 from simulators.scenario import RackSection, Scenario
 
+_LOOP_TURNS = 3  # in which the loop sees which connections are already closed from the other side
+
 
 class NoSuchMeter(BadInput):
     """The scenario has no meter of that id."""
@@ -87,13 +89,19 @@ async def running(
         for endpoint in endpoints:
             await endpoint.listen()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(e.run(), name=f"endpoint {e.port}") for e in endpoints]
+            runs = [tasks.create_task(e.run(), name=f"endpoint {e.port}") for e in endpoints]
             yield Site(scenario, endpoints, writer, origin_ms)
+            for _ in range(_LOOP_TURNS):
+                await asyncio.sleep(0)
             if writer is not None:
                 writer.end(clock.now_ms())
-            for endpoint, task in zip(endpoints, running, strict=True):
-                task.cancel()
+            for endpoint, run in zip(endpoints, runs, strict=True):
+                run.cancel()
                 endpoint.stop()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None  # that of the block, or what ended an endpoint
     finally:
         for endpoint in endpoints:
             await endpoint.close()
