@@ -9,7 +9,7 @@ from typing import Any
 
 import aiosqlite
 
-from edge_agent.buffer.contract import Batch, Counts
+from edge_agent.buffer.contract import Batch, Counts, OutOfOrder
 from edge_agent.buffer.database import scalar
 from edge_agent.buffer.room import bytes_used
 from edge_agent.buffer.rows import split_block_after
@@ -90,7 +90,7 @@ async def find_batches(
 
 async def store_batch(connection: aiosqlite.Connection, batch: Batch, *, at: Position, now_ms: int) -> None:
     if batch.number != at.number + 1 or batch.first_seq <= at.sealed_to:
-        raise ValueError(f"batch {batch.number} does not follow batch {at.number}")
+        raise OutOfOrder(f"batch {batch.number} does not follow batch {at.number}")
     await split_block_after(connection, batch.first_seq + batch.count - 1)
     await connection.execute_insert(
         f"INSERT INTO batch ({_COLUMNS}, state, sealed_ms) "  # noqa: S608  # our own text
@@ -117,7 +117,7 @@ async def deliver_batch(
 
 async def withdraw_batch(connection: aiosqlite.Connection, number: int, *, at: Position) -> None:
     if number != at.number:
-        raise ValueError(f"batch {number} is not the newest, which is {at.number}")
+        raise OutOfOrder(f"batch {number} is not the newest, which is {at.number}")
     await connection.execute_insert("DELETE FROM batch WHERE number = ? AND state = 'pending'", (number,))
 
 

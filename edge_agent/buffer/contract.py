@@ -12,6 +12,10 @@ class BufferUnavailable(RetryLater):
     """The disk refused the write. Nothing of what was handed over is stored; keep it and try again."""
 
 
+class OutOfOrder(RetryLater):
+    """The store is not where the caller thinks it is: it was replaced meanwhile. Begin again with a cut."""
+
+
 class SeqRange(NamedTuple):
     """The sequence numbers that one `append` was given, both ends included."""
 
@@ -92,7 +96,7 @@ class Buffer(Protocol):
     async def store(self, batch: Batch) -> None:
         """Keep the sealed form of the last `cut`: from now on these items are in this batch.
 
-        Raise ValueError when `batch` does not follow the last one.
+        Raise OutOfOrder when `batch` does not follow the last one.
         """
 
     async def pending(self) -> Batch | None:
@@ -107,7 +111,8 @@ class Buffer(Protocol):
     async def withdraw(self, number: int) -> None:
         """The collector will never accept this batch: its items are in no batch again.
 
-        It must be the newest. Its number will be given to the next, for the collector does not hold it.
+        Raise OutOfOrder unless it is the newest. Its number will be given to the next batch, for the
+        collector does not hold it.
         """
 
     async def refuse(self, seq: int, reason: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.buffer.blocks import BLOCK_ITEMS, ItemMalformed
-from edge_agent.buffer.contract import Buffer, BufferUnavailable, SeqRange
+from edge_agent.buffer.contract import Buffer, BufferUnavailable, OutOfOrder, SeqRange
 from edge_agent.buffer.sqlite import SqliteBuffer
 from models.envelope import FIRST_PREVIOUS
 from models.reading import Event, Item, Quality, Reading, Reason
@@ -109,7 +109,7 @@ async def test_a_pending_batch_is_handed_out_byte_for_byte_until_it_is_delivered
 async def test_a_batch_that_does_not_follow_is_not_stored(buffer: Buffer, sealer: Sealer) -> None:
     await buffer.append(readings(10))
     batch = await sealer.store_next(buffer, 5)
-    with pytest.raises(ValueError, match="does not follow"):
+    with pytest.raises(OutOfOrder, match="does not follow"):
         await buffer.store(batch)
     assert (await buffer.counts()).batches_pending == 1
 
@@ -140,7 +140,7 @@ async def test_only_the_newest_batch_can_be_withdrawn(buffer: Buffer, sealer: Se
     await buffer.append(readings(10))
     first = await sealer.store_next(buffer, 4)
     await sealer.store_next(buffer, 4)
-    with pytest.raises(ValueError, match="not the newest"):
+    with pytest.raises(OutOfOrder, match="not the newest"):
         await buffer.withdraw(first.number)
 
 

@@ -17,6 +17,7 @@ class VirtualClock:
         self._now_s = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self._fell_asleep = asyncio.Event()
 
     @property
     def clock(self) -> Clock:
@@ -34,6 +35,7 @@ class VirtualClock:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now_s + seconds, next(self._order), future))
+        self._fell_asleep.set()
         await future
 
     async def advance(self, seconds: float) -> None:
@@ -47,6 +49,17 @@ class VirtualClock:
                 await settle()
         self._now_s = end_s
         await settle()
+
+
+    async def someone_sleeps(self) -> float:
+        """Wait, in real time, until a task sleeps; for how long it is going to."""
+        while True:
+            while self._sleepers and self._sleepers[0][2].done():  # cancelled
+                heapq.heappop(self._sleepers)
+            if self._sleepers:
+                return self._sleepers[0][0] - self._now_s
+            self._fell_asleep.clear()
+            await self._fell_asleep.wait()
 
 
 async def settle() -> None:

@@ -1,0 +1,129 @@
+"""Makes this gateway one of a collector's: a token, a key born here, a certificate."""
+
+import importlib.metadata
+from pathlib import Path
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from pydantic import ValidationError
+
+from edge_agent import identity
+from edge_agent.files import write_durably
+from edge_agent.https import problem_of
+from edge_agent.identity import Collector, Identity
+from edge_agent.tls import CollectorUnreachable, explain, verifying_context
+from models.errors import NeedsAHuman
+from models.protocol import Code, EnrollmentToken, EnrollRequest, EnrollResponse
+
+TIMEOUT_S = 20.0
+
+_HINTS = {
+    Code.TOKEN_UNKNOWN: "the collector does not know this token; copy it whole, or ask for a new one",
+    Code.TOKEN_USED: "this token has been used; each is good for one gateway, so ask for a new one",
+    Code.TOKEN_EXPIRED: "this token has expired; ask for a new one and use it within its hours",
+}
+
+
+class AlreadyEnrolled(NeedsAHuman):
+    """There is an identity, and it was not asked to replace it."""
+
+    def __init__(self, gateway_id: str, url: str) -> None:
+        super().__init__(
+            f"this gateway is enrolled already, as {gateway_id} at {url}; "
+            "to give it a new identity: edge-agent enroll --again TOKEN"
+        )
+        self.gateway_id, self.url = gateway_id, url
+
+
+class EnrolmentRefused(NeedsAHuman):
+    """The collector has answered no. `code` is one of `models.protocol.Code`, or "" for another answer."""
+
+    def __init__(self, url: str, code: str, detail: str) -> None:
+        super().__init__(f"{url}: {_HINTS.get(code, detail)}")
+        self.url, self.code, self.detail = url, code, detail
+
+
+def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> Identity:
+    """The new identity, once it is on disk; until then nothing of an old one is touched.
+
+    Raise AlreadyEnrolled, EnrolmentRefused, CertificateUnusable, and what `edge_agent.tls` raises.
+    """
+    folder = identity.identity_folder(state_dir)
+    if not again:
+        try:
+            present = identity.load_identity(state_dir)
+        except identity.NotEnrolled:
+            pass
+        else:
+            raise AlreadyEnrolled(present.gateway_id, present.collector.url)
+    key = Ed25519PrivateKey.generate()
+    fresh = identity.new_folder(folder)
+    write_durably(fresh / identity.KEY, identity.key_pem(key), mode=0o600)
+    answer = _ask(token, key)
+    certificate_pem = answer.certificate_pem.encode()
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+    except ValueError:
+        raise identity.CertificateUnusable(f"{token.url}: sent no certificate") from None
+    identity.check_certificate(
+        certificate, key=key, ca_der=token.ca_certificate_der, gateway_id=answer.gateway_id
+    )
+    identity.save_identity(
+        fresh,
+        collector=Collector(
+            url=token.url,
+            gateway_id=answer.gateway_id,
+            site_code=answer.site_code,
+            collector_key=identity.collector_key_from(answer.collector_key),
+        ),
+        certificate_pem=certificate_pem,
+        ca_der=token.ca_certificate_der,
+    )
+    return identity.load_identity(state_dir)
+
+
+def agent_version() -> str:
+    try:
+        return importlib.metadata.version("gatehouse")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return "unknown"
+
+
+def _ask(token: EnrollmentToken, key: Ed25519PrivateKey) -> EnrollResponse:
+    request = EnrollRequest(secret=token.secret, csr_pem=_request_pem(key), agent_version=agent_version())
+    if not token.url.startswith("https://"):
+        raise NeedsAHuman(f"the enrolment token names {token.url}, which is not https; ask for a new one")
+    try:
+        context = verifying_context(token.ca_certificate_der)
+    except ValueError:  # ssl.SSLError is one
+        raise NeedsAHuman("the CA in the enrolment token is damaged; copy the token whole") from None
+    try:
+        with httpx.Client(verify=context, trust_env=False, timeout=TIMEOUT_S, base_url=token.url) as client:
+            response = client.post(
+                "/gateway/v1/enroll",
+                content=request.model_dump_json(),
+                headers={"content-type": "application/json"},
+            )
+    except (httpx.HTTPError, httpx.InvalidURL) as err:
+        raise explain(token.url, err) from None  # the cause would show the request, and that the secret
+    if response.status_code >= 500:
+        raise CollectorUnreachable(token.url, f"answers with an error of its own ({response.status_code})")
+    if response.status_code != httpx.codes.CREATED:
+        problem = problem_of(response)
+        raise EnrolmentRefused(token.url, problem.code, problem.told)
+    try:
+        return EnrollResponse.model_validate_json(response.content)
+    except ValidationError:
+        raise EnrolmentRefused(
+            token.url, "", "the answer is none of a collector; update edge-agent"
+        ) from None
+
+
+def _request_pem(key: Ed25519PrivateKey) -> str:
+    """The collector names the gateway; what the request calls it does not matter."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, None)
+    return request.public_bytes(Encoding.PEM).decode()

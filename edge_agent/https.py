@@ -1,0 +1,91 @@
+"""Carries envelopes over HTTPS with the gateway's certificate."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+from pydantic import ValidationError
+
+from edge_agent.carrier import CollectorBusy, CollectorRefused
+from edge_agent.identity import Identity
+from edge_agent.tls import CollectorUnreachable, explain
+from models.protocol import PROBLEM, Receipt
+
+CONNECT_TIMEOUT_S = 10.0
+REPLY_TIMEOUT_S = 60.0  # a collector under load answers late; sooner would only add to its load
+MAX_RETRY_AFTER_S = 3600.0
+BUSY_PAUSE_S = 5.0  # where a busy collector names no time
+
+
+@dataclass(frozen=True, slots=True)
+class ToldProblem:
+    """What a refusal says, as far as it is one of ours (RFC 9457)."""
+
+    code: str
+    told: str
+    bad_seq: int | None
+
+
+class HttpsCarrier:
+    """See `edge_agent.carrier.Carrier`."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._url = identity.collector.url
+        self._client = httpx.AsyncClient(
+            base_url=self._url,
+            verify=identity.ssl_context(),
+            trust_env=False,  # no CA, proxy or password from the environment
+            timeout=httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1),
+        )
+
+    async def send_key(self, key_id: bytes, package: bytes) -> None:
+        await self._send("PUT", f"/gateway/v1/keys/{key_id.hex()}", package)
+
+    async def send_batch(self, body: bytes) -> Receipt:
+        response = await self._send("POST", "/gateway/v1/batches", body)
+        try:
+            return Receipt.model_validate_json(response.content)
+        except ValidationError:
+            raise CollectorUnreachable(self._url, "what answers there is no collector") from None
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _send(self, method: str, path: str, body: bytes) -> httpx.Response:
+        try:
+            response = await self._client.request(
+                method, path, content=body, headers={"content-type": "application/octet-stream"}
+            )
+        except httpx.HTTPError as err:
+            raise explain(self._url, err) from err
+        if response.is_success:
+            return response
+        if response.status_code in (429, 503):
+            raise CollectorBusy(self._url, retry_after_s(response))
+        problem = problem_of(response)
+        if response.status_code >= 500:
+            raise CollectorUnreachable(self._url, problem.told)
+        raise CollectorRefused(self._url, response.status_code, problem.code, problem.told, problem.bad_seq)
+
+
+def problem_of(response: httpx.Response) -> ToldProblem:
+    """What a refusal says; of one that is not ours, the status."""
+    fields: Any = None
+    with contextlib.suppress(msgspec.MsgspecError):
+        fields = msgspec.json.decode(response.content)
+    if not isinstance(fields, dict):
+        fields = {}
+    kind, bad_seq = str(fields.get("type", "")), fields.get("bad_seq")
+    code = kind.removeprefix(PROBLEM) if kind.startswith(PROBLEM) else ""
+    told = " ".join(str(fields[name]) for name in ("detail", "hint") if fields.get(name))
+    fallback = f"answers with status {response.status_code}"
+    return ToldProblem(code, told or fallback, bad_seq if isinstance(bad_seq, int) else None)
+
+
+def retry_after_s(response: httpx.Response) -> float:
+    """The pause that the collector asks for, in seconds."""
+    text = response.headers.get("retry-after", "")
+    return min(float(text), MAX_RETRY_AFTER_S) if text.isdecimal() else BUSY_PAUSE_S

@@ -1,0 +1,176 @@
+"""Who this gateway is: its key, its certificate, and the collector it belongs to; a folder of files."""
+
+import base64
+import ssl
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from edge_agent.files import sync_folder, write_durably
+from edge_agent.tls import verifying_context
+from models.errors import NeedsAHuman
+
+KEY: Final = "key.pem"
+CERTIFICATE: Final = "certificate.pem"
+CA: Final = "ca.der"
+COLLECTOR: Final = "collector.json"  # written last: where it is, all others are
+
+
+class NotEnrolled(NeedsAHuman):
+    """There is no identity yet."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder}: this gateway is not enrolled; get a token from the collector "
+            "(collector enrollment-token) and run: edge-agent enroll TOKEN"
+        )
+        self.folder = folder
+
+
+class IdentityDamaged(NeedsAHuman):
+    """The files of the identity are there but cannot be used."""
+
+    def __init__(self, folder: Path, detail: str) -> None:
+        super().__init__(f"{folder}: {detail}; enrol again: edge-agent enroll --again TOKEN")
+        self.folder, self.detail = folder, detail
+
+
+class CertificateUnusable(NeedsAHuman):
+    """What the collector issued does not fit: nothing of it was kept."""
+
+
+class Collector(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the collector, and by which names it knows us."""
+
+    url: str
+    gateway_id: str
+    site_code: str
+    collector_key: bytes  # content keys are sealed to it
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An enrolled gateway. Neither `repr` nor any message shows its key."""
+
+    folder: Path
+    collector: Collector
+    certificate: x509.Certificate
+    signing_key: Ed25519PrivateKey = field(repr=False)
+    ca_der: bytes = field(repr=False)
+
+    @property
+    def gateway_id(self) -> str:
+        return self.collector.gateway_id
+
+    @property
+    def expires(self) -> datetime:
+        """When the certificate ends, in real time."""
+        return self.certificate.not_valid_after_utc
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Shows the gateway's certificate, and trusts the enrolled CA alone."""
+        context = verifying_context(self.ca_der)
+        context.load_cert_chain(self.folder / CERTIFICATE, self.folder / KEY)
+        return context
+
+
+def identity_folder(state_dir: Path) -> Path:
+    return state_dir / "identity"
+
+
+def load_identity(state_dir: Path) -> Identity:
+    """Raise NotEnrolled or IdentityDamaged."""
+    folder = identity_folder(state_dir)
+    finish_interrupted_change(folder)
+    try:
+        raw = (folder / COLLECTOR).read_bytes()
+    except FileNotFoundError:
+        raise NotEnrolled(folder) from None
+    except OSError as err:
+        raise IdentityDamaged(folder, f"cannot be read ({err.strerror})") from err
+    try:
+        collector = msgspec.json.decode(raw, type=Collector)
+        key = load_pem_private_key((folder / KEY).read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
+        ca_der = (folder / CA).read_bytes()
+        if not isinstance(key, Ed25519PrivateKey):
+            raise IdentityDamaged(folder, f"{KEY} is not an Ed25519 key")
+        check_certificate(certificate, key=key, ca_der=ca_der, gateway_id=collector.gateway_id)
+    except (OSError, ValueError, msgspec.MsgspecError, CertificateUnusable) as err:
+        raise IdentityDamaged(folder, f"its files do not fit together ({err})") from None
+    return Identity(folder, collector, certificate, key, ca_der)
+
+
+def check_certificate(
+    certificate: x509.Certificate, *, key: Ed25519PrivateKey, ca_der: bytes, gateway_id: str
+) -> None:
+    """Raise CertificateUnusable unless it certifies our key under our id, by the CA that we trust."""
+    if certificate.public_key() != key.public_key():
+        raise CertificateUnusable("the certificate is for another key")
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if [name.value for name in names] != [gateway_id]:
+        raise CertificateUnusable(f"the certificate is not for {gateway_id}")
+    try:
+        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca_der))
+    except (InvalidSignature, ValueError, TypeError):
+        raise CertificateUnusable("the certificate is not signed by the CA of the token") from None
+
+
+def new_folder(folder: Path) -> Path:
+    """An empty folder, for us alone, in which an identity is put together."""
+    fresh = folder.with_name(folder.name + ".new")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh.mkdir(mode=0o700, exist_ok=True)
+    fresh.chmod(0o700)
+    for leftover in fresh.iterdir():
+        leftover.unlink()
+    return fresh
+
+
+def key_pem(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def save_identity(fresh: Path, *, collector: Collector, certificate_pem: bytes, ca_der: bytes) -> None:
+    """Complete what `new_folder` began and `key_pem` filled, and let it take the place of any identity.
+
+    The old one stays beside it under another name.
+    """
+    write_durably(fresh / CERTIFICATE, certificate_pem)
+    write_durably(fresh / CA, ca_der)
+    write_durably(fresh / COLLECTOR, msgspec.json.encode(collector), mode=0o600)
+    folder = fresh.with_name(fresh.name.removesuffix(".new"))
+    if folder.exists():
+        stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%S%f")
+        folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
+    finish_interrupted_change(folder)
+
+
+def finish_interrupted_change(folder: Path) -> None:
+    """Do the last step of `save_identity`; also after a loss of power right before it."""
+    fresh = folder.with_name(folder.name + ".new")
+    if not folder.exists() and (fresh / COLLECTOR).exists():
+        fresh.rename(folder)
+        sync_folder(folder.parent)
+
+
+def collector_key_from(text: str) -> bytes:
+    """The key that an enrolment answer carries as base64. Raise CertificateUnusable."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise CertificateUnusable("the collector's key is not base64") from None

@@ -1,0 +1,87 @@
+"""Connections to the collector: verified against its own CA, always; what went wrong, in plain words."""
+
+import ssl
+from typing import Final
+
+from models.errors import NeedsAHuman, RetryLater
+
+CERTIFICATE_REJECTED: Final = "the collector does not accept the certificate of this gateway"
+
+_EXPIRED, _NOT_YET_VALID = 10, 9
+_SELF_SIGNED = (18, 19)
+_WRONG_NAME = (62, 64)
+
+
+class CollectorUnreachable(RetryLater):
+    """There was no answer from the collector's address."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(f"{url}: {detail}; check the network, and that the collector runs at this address")
+        self.url, self.detail = url, detail
+
+
+class CollectorNotTrusted(RetryLater):
+    """Whoever answers at the collector's address has not proved to be it. Nothing was sent.
+
+    `reason` is one of: wrong-name, expired, not-yet-valid, self-signed, wrong-ca.
+    """
+
+    def __init__(self, url: str, reason: str, detail: str, hint: str) -> None:
+        super().__init__(f"{url}: {detail}; nothing was sent. {hint}")
+        self.url, self.reason, self.detail, self.hint = url, reason, detail, hint
+
+
+class GatewayNotAccepted(NeedsAHuman):
+    """The collector ended the TLS handshake because of the gateway's certificate."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url}: {CERTIFICATE_REJECTED}; enrol again with a new token: edge-agent enroll --again TOKEN"
+        )
+        self.url = url
+
+
+def verifying_context(ca_der: bytes) -> ssl.SSLContext:
+    """Trusts this one CA and nothing else; there is no way to switch verification off."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks chain and host name from the start
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=ca_der)
+    return context
+
+
+def explain(url: str, err: BaseException) -> CollectorUnreachable | CollectorNotTrusted | GatewayNotAccepted:
+    """What a failed connection means, found in the chain of its causes."""
+    cause: BaseException | None = err
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _not_trusted(url, cause)
+        if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
+            return GatewayNotAccepted(url)
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.strerror:
+            return CollectorUnreachable(url, cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return CollectorUnreachable(url, str(err) or type(err).__name__)
+
+
+def _not_trusted(url: str, err: ssl.SSLCertVerificationError) -> CollectorNotTrusted:
+    said = err.verify_message
+    if err.verify_code in _WRONG_NAME:
+        return CollectorNotTrusted(
+            url, "wrong-name", said,
+            "Use the name or address that is in the collector's certificate, or add this one to it.",
+        )  # fmt: skip
+    if err.verify_code == _EXPIRED:
+        return CollectorNotTrusted(
+            url, "expired", "the collector's certificate has expired",
+            "Renew it at the collector; if it has not, set the clock of this gateway.",
+        )  # fmt: skip
+    if err.verify_code == _NOT_YET_VALID:
+        return CollectorNotTrusted(
+            url, "not-yet-valid", "the collector's certificate is not valid yet",
+            "Set the clock of this gateway.",
+        )  # fmt: skip
+    reason = "self-signed" if err.verify_code in _SELF_SIGNED else "wrong-ca"
+    return CollectorNotTrusted(
+        url, reason, f"its certificate is not signed by the collector's CA ({said})",
+        "Find out who answers there. If the collector was set up anew, enrol with a new token.",
+    )  # fmt: skip
