@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 
 from collector.api import alerts, consumption, health, inventory, metrics, readings, stream
 from collector.api.access import reads, writes_alerts
+from collector.api.answers import DescribedApi
 from collector.api.live import LiveHub
 from collector.api.metrics import Metrics
 from collector.api.parameters import known_parameters_only
@@ -50,7 +51,7 @@ def create_app(
     With `intake` and `enrolment` gateways are served too. `jobs` says by name which of the jobs still run;
     `real_now_ms` is what tokens expire by, whatever `clock` shows.
     """
-    app = FastAPI(
+    app = DescribedApi(
         title="Gatehouse collector", version=VERSION, description=_DESCRIPTION, docs_url=None, redoc_url=None
     )
     state = app.state
@@ -67,8 +68,8 @@ def create_app(
         app.include_router(gateway_routes)
     known = Depends(known_parameters_only)
     for module in (inventory, readings, consumption, alerts, stream):
-        app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(reads), known])
-    app.include_router(alerts.actions, prefix="/api/v1", dependencies=[Depends(writes_alerts), known])
+        app.include_router(module.router, dependencies=[Depends(reads), known])
+    app.include_router(alerts.actions, dependencies=[Depends(writes_alerts), known])
     app.include_router(metrics.router)
     app.include_router(health.router)
     install_pages(app)

@@ -16,8 +16,8 @@ from collector.api.problems import not_found, refuse
 from collector.api.shapes import AlertItem, FindingItem, PageOf, moment, moment_or_none
 from collector.store.schema import alert, finding
 
-router = APIRouter(tags=["alerts"])
-actions = APIRouter(tags=["alerts"])
+router = APIRouter(prefix="/api/v1", tags=["alerts"])
+actions = APIRouter(prefix="/api/v1", tags=["alerts"])
 
 
 @router.get(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from collector.api.problems import MEDIA_TYPE, Problem
 from models.protocol import PROBLEM
 
@@ -88,12 +90,18 @@ _REFUSALS: dict[int, tuple[str, dict[str, Any]]] = {
 }
 
 
-def answers(example: object, *refusals: int, media_type: str = "application/json") -> dict[int | str, Any]:
-    """The `responses` of a route: `example` of its 200, and 401, 403, 422, 503 beside `refusals`."""
+def answers(example: object, *refused: int, media_type: str = "application/json") -> dict[int | str, Any]:
+    """The `responses` of a route: `example` of its 200, and 401, 403, 422, 503 beside `refused`."""
     described: dict[int | str, Any] = {
         200: {"content": {media_type: {"example": example}}, "description": "As asked."}
     }
-    for status in sorted({401, 403, 422, 503, *refusals}):
+    return described | refusals(401, 403, 422, 503, *refused)
+
+
+def refusals(*statuses: int) -> dict[int | str, Any]:
+    """The `responses` of a route for these statuses, each with an example of its problem."""
+    described: dict[int | str, Any] = {}
+    for status in sorted(set(statuses)):
         words, problem = _REFUSALS[status]
         described[status] = {
             "model": Problem,
@@ -101,3 +109,20 @@ def answers(example: object, *refusals: int, media_type: str = "application/json
             "content": {MEDIA_TYPE: {"example": problem}},
         }
     return described
+
+
+class DescribedApi(FastAPI):
+    """An application whose description says what the problems are sent as.
+
+    FastAPI describes every model of a response under the media type of the route's success.
+    """
+
+    def openapi(self) -> dict[str, Any]:
+        description = super().openapi()
+        for operations in description["paths"].values():
+            for operation in operations.values():
+                for response in operation["responses"].values():
+                    content = response.get("content", {})
+                    for media_type in set(content) - {MEDIA_TYPE} if MEDIA_TYPE in content else ():
+                        content[MEDIA_TYPE]["schema"] = content.pop(media_type)["schema"]
+        return description

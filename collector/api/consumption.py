@@ -13,7 +13,7 @@ from collector.api.parameters import Page, Range, SiteCode
 from collector.api.shapes import ConsumptionItem, PageOf, moment
 from collector.store.schema import consumption_hour, point
 
-router = APIRouter(tags=["energy"])
+router = APIRouter(prefix="/api/v1", tags=["energy"])
 
 
 @router.get(

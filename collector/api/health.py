@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from collector.api.problems import Problem, refuse
+from collector.api.answers import refusals
+from collector.api.problems import refuse
 from collector.store.engine import Store
 
 router = APIRouter(tags=["health"])
@@ -33,10 +34,8 @@ async def healthz() -> Health:
 @router.get(
     "/readyz",
     summary="Can it do its work",
-    responses={
-        200: {"content": {"application/json": {"example": {"status": "ready"}}}},
-        503: {"model": Problem, "description": "The database takes no writes, or a job has stopped."},
-    },
+    responses=refusals(503)
+    | {200: {"content": {"application/json": {"example": {"status": "ready"}}}, "description": "It can."}},
 )
 async def readyz(request: Request) -> Health:
     """Whether the database takes a write now and every job runs; needs no token."""

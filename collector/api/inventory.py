@@ -13,7 +13,7 @@ from collector.api.parameters import Page, SiteCode
 from collector.api.shapes import DeviceItem, GatewayItem, PageOf, PointItem, SiteItem, moment, moment_or_none
 from collector.store import schema
 
-router = APIRouter(tags=["inventory"])
+router = APIRouter(prefix="/api/v1", tags=["inventory"])
 
 ONLINE_PERIODS = 3  # two batches may be late before a gateway counts as gone
 ONLINE_AT_LEAST_MS = 180_000  # gateways seal a batch every some seconds; a restart takes less than this

@@ -58,7 +58,7 @@ class TimeRange:
     to_ms: int
 
 
-def time_range(
+async def time_range(
     from_: Annotated[
         str,
         Query(
@@ -107,7 +107,7 @@ class PageRequest:
         return encode_cursor(question, tuple(getattr(last, name) for name in key))
 
 
-def page_request(
+async def page_request(
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Items a page.")] = LIMIT_DEFAULT,
     cursor: Annotated[
         str | None,
@@ -124,7 +124,7 @@ SiteCode = Annotated[
 ]
 
 
-def known_parameters_only(request: Request) -> None:
+async def known_parameters_only(request: Request) -> None:
     """Refuse a parameter that the route does not have: a typing mistake must not widen an answer."""
     route = request.scope["route"]
     if not isinstance(route, APIRoute):

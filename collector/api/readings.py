@@ -25,7 +25,7 @@ from collector.api.shapes import (
 )
 from collector.store.schema import envelope, epoch, event, latest, point, quarantine, reading
 
-router = APIRouter(tags=["readings"])
+router = APIRouter(prefix="/api/v1", tags=["readings"])
 
 
 @router.get(

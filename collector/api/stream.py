@@ -21,7 +21,7 @@ from collector.api.shapes import StreamAlert, moment
 from collector.store.engine import Store
 from collector.store.schema import alert, alert_change, latest
 
-router = APIRouter(tags=["stream"])
+router = APIRouter(prefix="/api/v1", tags=["stream"])
 
 HEARTBEAT_S: Final = 15.0  # proxies cut what is silent for 30 to 60 s; also how soon a revoked token ends it
 RETRY_MS: Final = 3000

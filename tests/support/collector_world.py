@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Table, insert
@@ -220,6 +221,21 @@ class World:
 def an_app(store: Store, clock: Clock, live: LiveHub, **more: Any) -> FastAPI:
     """The application, in the real time in which the tokens of `World.token` are good."""
     return create_app(store, clock, live=live, real_now_ms=lambda: REAL_NOW_MS, **more)
+
+
+@contextlib.asynccontextmanager
+async def client_of(
+    app: FastAPI, token: str | None = None, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Talks to the application without a network, as a program with that token."""
+    sent = dict(headers or {})
+    if token is not None:
+        sent["authorization"] = f"Bearer {token}"
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://collector.test", headers=sent, **more
+    ) as client:
+        yield client
 
 
 class _Server(uvicorn.Server):
