@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import os
 import ssl
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,13 @@ def key_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def real_now_ms() -> int:
+def real_now() -> datetime:
     """Tokens and certificates live in real time."""
-    return time.time_ns() // 1_000_000
+    return datetime.now(UTC)
+
+
+def real_now_ms() -> int:
+    return int(real_now().timestamp() * 1000)
 
 
 async def new_home(folder: Path, *, site: str = "a1", http: bool = False) -> Home:

@@ -3,10 +3,12 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from collector.store.engine import StoreUnusable
 from collector.store.migrations import HEAD
 from collector.store.schema import metadata
 from collector.store.upgrade import alembic_config, upgrade
@@ -53,3 +55,13 @@ def test_upgrading_again_changes_nothing(tmp_path: Path) -> None:
     before = path.read_bytes()
     upgrade(path)
     assert path.read_bytes() == before
+
+
+def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "collector.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE site (something_else)")
+    connection.close()
+    with pytest.raises(StoreUnusable, match="restore a backup"):
+        upgrade(path)
+    assert list(statements(path)) == ["site"]

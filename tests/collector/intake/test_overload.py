@@ -1,0 +1,93 @@
+"""However many gateways send at once, the collector holds a bounded amount and tells the others to wait."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from collector.api.live import LiveHub
+from collector.app import create_app
+from collector.identity.ca import CertificateAuthority, GatewayRequest
+from collector.identity.enrolment import Enrolment
+from collector.intake.refusals import IntakeBusy
+from collector.intake.service import MAX_WAITING_BATCHES, MAX_WAITING_BYTES, Intake
+from collector.store.engine import Store
+from models.envelope import MAX_ENVELOPE_BYTES
+from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading
+
+Rows = Callable[..., list[Any]]
+
+
+@pytest.fixture
+async def client(
+    store: Store, intake: Intake, sender: Sender, standing: StandingClock
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Requests as they arrive behind TLS, from the gateway `sender`."""
+    authority = CertificateAuthority.create(datetime.now(UTC))
+    enrolment = Enrolment(store, authority, b"")
+    app = create_app(store, standing.clock, live=LiveHub(store), intake=intake, enrolment=enrolment)
+    request = GatewayRequest.parse(sender.csr_pem())
+    der = authority.certify_gateway(request, sender.gateway_id, datetime.now(UTC)).public_bytes(Encoding.DER)
+
+    async def behind_tls(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "extensions": {"tls": {"client_cert_der": der}}}, receive, send)
+
+    transport = httpx.ASGITransport(app=behind_tls)
+    async with httpx.AsyncClient(transport=transport, base_url="https://collector") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("places", "size"),
+    [
+        pytest.param(MAX_WAITING_BATCHES, 0, id="too-many"),
+        pytest.param(1, MAX_WAITING_BYTES - 100, id="too-large-together"),
+    ],
+)
+async def test_a_full_collector_asks_to_come_back_and_then_takes_the_same_batch(
+    client: httpx.AsyncClient, intake: Intake, sender: Sender, rows: Rows, places: int, size: int
+) -> None:
+    body = sender.seal([a_reading()]).body
+    with contextlib.ExitStack() as taken:
+        for _ in range(places):
+            taken.enter_context(intake.place_for(size))
+        answer = await client.post("/gateway/v1/batches", content=body)
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:gatehouse:problem:busy")
+        assert int(answer.headers["retry-after"]) > 0
+    assert rows("SELECT count(*) FROM refusal") == [0]  # to wait is no mistake
+    assert (await client.post("/gateway/v1/batches", content=body)).status_code == 200
+
+
+async def test_a_body_of_unknown_length_takes_the_place_of_the_largest(
+    client: httpx.AsyncClient, intake: Intake, sender: Sender
+) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield sender.seal([a_reading()]).body
+
+    with intake.place_for(MAX_WAITING_BYTES - MAX_ENVELOPE_BYTES + 1):
+        assert (await client.post("/gateway/v1/batches", content=parts())).status_code == 503
+    sender.number, sender.next_seq, sender.previous = 0, 1, bytes(32)
+    assert (await client.post("/gateway/v1/batches", content=parts())).status_code == 200
+
+
+async def test_every_place_is_given_back(client: httpx.AsyncClient, intake: Intake, sender: Sender) -> None:
+    for _ in range(MAX_WAITING_BATCHES + 1):
+        assert (await client.post("/gateway/v1/batches", content=b"nonsense")).status_code == 400
+    with intake.place_for(MAX_WAITING_BYTES), pytest.raises(IntakeBusy), intake.place_for(1):
+        pass
+
+
+async def test_many_batches_at_once_are_all_stored(
+    client: httpx.AsyncClient, sender: Sender, rows: Rows
+) -> None:
+    sealed = [sender.seal([a_reading(float(i), at_ms=NOW_MS - i)]) for i in range(60)]
+    answers = await asyncio.gather(*(client.post("/gateway/v1/batches", content=one.body) for one in sealed))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["digest"] for answer in answers} == {one.digest.hex() for one in sealed}
+    assert rows("SELECT high_water FROM epoch") == [60]
+    assert rows("SELECT count(*) FROM reading") == [60]
