@@ -9,7 +9,7 @@ neither one thousand nor, as YAML 1.1 has it, five hundred and twelve.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 import yaml
@@ -103,21 +103,28 @@ class Document:
     def _from_pydantic(self, model: type[BaseModel], details: Iterable[Any]) -> Iterator[Problem]:
         flawed = {path for path, _ in self._flaws}
         secrets = list(self._secrets(model))
+        found = [(self._path(detail), detail) for detail in details]
         seen = set()
-        for detail in details:
-            path = self._path(detail["loc"], missing=detail["type"] == "missing")
+        for path, detail in found:
             if any(path[: len(flaw)] == flaw for flaw in flawed):
                 continue
+            if detail["type"] == "too_short" and any(_is_below(other, path) for other, _ in found):
+                continue  # pydantic counts only the items that are right
             what, hint = told_by_pydantic(model, path, detail, self._present(path))
             if detail["type"] in _FREE_TEXT and any(secret in what for secret in secrets):
                 what, hint = "is not valid (the value is a secret and not shown)", ""
             problem = self.problem(Mistake(path, what, hint))
+            if detail["type"] == "extra_forbidden" and len(str(path[-1]).split()) > 1:
+                # `password hunter2`: such a key is a key and its value, and not for every eye.
+                what, hint = "is no key, for it has a space in it", "write `key: value`, with a colon"
+                problem = replace(problem, where=self._where(path[:-1]), what=what, hint=hint)
             if problem not in seen:  # the members of a union may all say the same
                 seen.add(problem)
                 yield problem
 
-    def _path(self, loc: tuple[Step, ...], *, missing: bool) -> Path:
+    def _path(self, detail: Any) -> Path:
         """The path in the file for a location in the model, which names members of unions as well."""
+        loc, missing = detail["loc"], detail["type"] == "missing"
         at: Any = self.data
         path: list[Step] = []
         for index, step in enumerate(loc):
@@ -313,6 +320,10 @@ _SYNTAX_HINTS = {
 
 def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
+
+
+def _is_below(path: Path, parent: Path) -> bool:
+    return len(path) > len(parent) and path[: len(parent)] == parent
 
 
 def _has(at: Any, step: Step) -> bool:

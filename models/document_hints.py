@@ -41,6 +41,8 @@ def told_by_pydantic(
         expected = str(context.get("expected") or context.get("expected_tags") or "")
         value = value if kind != "union_tag_invalid" else context.get("tag")
         return _not_one_of(value, re.findall(r"'([^']*)'", expected) or [expected])
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} of them", _description(model, path)
     if kind in _BOUNDS:
         return _sentence(detail["msg"]), _range(model, path)
     if kind == "string_type" and isinstance(value, bool | int | float):

@@ -51,16 +51,23 @@ class Forbidden(_Section):
 class ModbusSection(_Section):
     """What all points of a Modbus device share."""
 
-    max_registers: int = Field(125, ge=1, le=125, description="registers in one request; the standard: 125")
-    max_bits: int = Field(2000, ge=1, le=2000, description="coils in one request; the standard: 2000")
-    max_gap: int = Field(
-        0, ge=0, le=124, description="how many unneeded registers or bits a joined request may read along"
+    max_registers: int = Field(
+        default=125, ge=1, le=125, description="registers in one request; the standard: 125"
     )
-    forbidden: tuple[Forbidden, ...] = Field((), description="addresses that no request may touch")
-    reply_timeout_s: float = Field(1.0, ge=0.02, le=60, description="how long one reply may take")
-    retries: int = Field(1, ge=0, le=5, description="how often a request without reply is sent again")
-    word_order: WordOrder = Field("high_first", description="which register of a long value comes first")
-    byte_order: ByteOrder = Field("big", description="order of the two bytes inside a register")
+    max_bits: int = Field(default=2000, ge=1, le=2000, description="coils in one request; the standard: 2000")
+    max_gap: int = Field(
+        default=0,
+        ge=0,
+        le=124,
+        description="how many unneeded registers or bits a joined request may read along",
+    )
+    forbidden: tuple[Forbidden, ...] = Field(default=(), description="addresses that no request may touch")
+    reply_timeout_s: float = Field(default=1.0, ge=0.02, le=60, description="how long one reply may take")
+    retries: int = Field(default=1, ge=0, le=5, description="how often a request without reply is sent again")
+    word_order: WordOrder = Field(
+        default="high_first", description="which register of a long value comes first"
+    )
+    byte_order: ByteOrder = Field(default="big", description="order of the two bytes inside a register")
 
 
 class ProfilePoint(_Section):
@@ -71,32 +78,42 @@ class ProfilePoint(_Section):
     """
 
     name: Name = Field(description="lower case with the unit at its end: voltage_l1_v")
-    title: str = Field("", description="for people, where the name is not enough")
+    title: str = Field(default="", description="for people, where the name is not enough")
     unit: str = Field(max_length=12, description='"kWh", "V"; "1" for a plain number, "" for a state')
     kind: Literal["gauge", "counter", "state"] = Field(description="gauge, counter or state")
     table: Table = Field(description="coil, discrete, holding or input")
     address: Address = Field(description="of the first register or bit, counted from 0 as on the wire")
     type: RegisterType = Field(description="how the registers hold the value")
-    bit: int | None = Field(None, ge=0, le=15, description="the bit of a register; 0 is the lowest")
-    word_order: WordOrder | None = Field(None, description="where it differs from the device's")
-    byte_order: ByteOrder | None = Field(None, description="where it differs from the device's")
-    scale: Number = Field(1.0, description="unit per count; not 0")
-    offset: Number = Field(0.0, description="added at the end, in `unit`")
-    multiply_by: tuple[str, ...] = Field((), description="names of parameters, such as transformer ratios")
-    decimals: int = Field(3, ge=0, le=9, description="the resolution of the value")
+    bit: int | None = Field(default=None, ge=0, le=15, description="the bit of a register; 0 is the lowest")
+    word_order: WordOrder | None = Field(default=None, description="where it differs from the device's")
+    byte_order: ByteOrder | None = Field(default=None, description="where it differs from the device's")
+    scale: Number = Field(default=1.0, description="unit per count; not 0")
+    offset: Number = Field(default=0.0, description="added at the end, in `unit`")
+    multiply_by: tuple[str, ...] = Field(
+        default=(), description="names of parameters, such as transformer ratios"
+    )
+    decimals: int = Field(default=3, ge=0, le=9, description="the resolution of the value")
     sentinels: tuple[int | float | Literal["nan"], ...] = Field(
-        (), description="raw values that mean: not available"
+        default=(), description="raw values that mean: not available"
     )
-    min: Number | None = Field(None, description="below this the value is SUSPECT")
-    max: Number | None = Field(None, description="above this the value is SUSPECT")
-    modulus: Positive | None = Field(None, description="a counter starts again from 0 at this value")
-    max_rate_per_h: Positive | None = Field(None, description="a counter cannot grow faster than this")
+    min: Number | None = Field(default=None, description="below this the value is SUSPECT")
+    max: Number | None = Field(default=None, description="above this the value is SUSPECT")
+    modulus: Positive | None = Field(default=None, description="a counter starts again from 0 at this value")
+    max_rate_per_h: Positive | None = Field(
+        default=None, description="a counter cannot grow faster than this"
+    )
     item_code: str | None = Field(
-        None, pattern=r"^[0-9]{2}[0-9A-Z]{3}$", description='energy item, 5 characters: "01000" electricity'
+        default=None,
+        pattern=r"^[0-9]{2}[0-9A-Z]{3}$",
+        description='energy item, 5 characters: "01000" electricity',
     )
-    shares_registers: bool = Field(False, description="lies on purpose over registers of another point")
-    source: str = Field("", description="where the address comes from, when not from the profile's source")
-    verified: bool = Field(True, description="false: from memory, not checked against a source")
+    shares_registers: bool = Field(
+        default=False, description="lies on purpose over registers of another point"
+    )
+    source: str = Field(
+        default="", description="where the address comes from, when not from the profile's source"
+    )
+    verified: bool = Field(default=True, description="false: from memory, not checked against a source")
 
     @property
     def width(self) -> int:
@@ -119,8 +136,8 @@ class Golden(_Section):
     request: str
     reply: str
     values: dict[str, Number | None] = Field(min_length=1)
-    parameters: dict[str, Ratio] = Field({}, description="parameters of the device that sent it")
-    source: str = Field("", description="where the frame comes from")
+    parameters: dict[str, Ratio] = Field(default={}, description="parameters of the device that sent it")
+    source: str = Field(default="", description="where the frame comes from")
 
 
 class Profile(_Section):
@@ -136,8 +153,10 @@ class Profile(_Section):
     source: str = Field(min_length=1, description="where the map comes from")
     modbus: ModbusSection = Field(description="what the points share")
     points: tuple[ProfilePoint, ...] = Field(min_length=1, description="what the device can tell")
-    parameters: dict[Name, Ratio] = Field({}, description="defaults; a device's configuration may set them")
-    golden: tuple[Golden, ...] = Field((), description="frames with the values they carry")
+    parameters: dict[Name, Ratio] = Field(
+        default={}, description="defaults; a device's configuration may set them"
+    )
+    golden: tuple[Golden, ...] = Field(default=(), description="frames with the values they carry")
 
     def point(self, name: str) -> ProfilePoint:
         """The point of that name; KeyError when it has none."""

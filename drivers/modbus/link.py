@@ -76,8 +76,13 @@ class ModbusTcpLink:
     async def detach(self, user: object) -> None:
         """Give up the link; the connection ends with its last user."""
         self._users.discard(user)
-        if not self._users and self._wire is not None:
-            wire, self._wire = self._wire, None
+        if not self._users:
+            await self.shut()
+
+    async def shut(self) -> None:
+        """End the connection, whoever uses it; the next request connects again."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
             wire.abort()
             await wire.closed
 

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from models.profile import ModbusSection, ProfilePoint, Table
 
@@ -70,27 +71,29 @@ class _Table:
         self.limit = section.max_bits if table in BIT_TABLES else section.max_registers
         self.max_gap = section.max_gap
         self.forbidden = [range_ for range_ in section.forbidden if range_.table == table]
+        ordered = [points[index] for index in self.indexes]
+        self.overlaps = any(one.address + one.width > two.address for one, two in pairwise(ordered))
 
     def requests(self) -> list[Request]:
-        """From the last point backwards: the best plan for a tail is built from those of shorter tails."""
+        """From the first point on: the cheapest way to have read all points up to each place to cut."""
         total = len(self.indexes)
-        cost: list[tuple[int, int]] = [(0, 0)] * (total + 1)  # requests, addresses read
-        cut = [total] * total  # where the request that begins with a point ends
-        for start in reversed(range(total)):
-            best: tuple[int, int] | None = None
+        cost: dict[int, tuple[int, int]] = {0: (0, 0)}  # up to this point: requests, addresses read
+        came_from: dict[int, int] = {}
+        for start in range(total):
+            if start not in cost:
+                continue
+            requests, read = cost[start]
             for stop, count in self._ends(start):
-                requests, read = cost[stop]
-                if best is None or (requests + 1, read + count) < best:
-                    best = requests + 1, read + count
-                    cut[start] = stop
-            assert best is not None, "a point that no request may carry"  # noqa: S101
-            cost[start] = best
+                if stop not in cost or (requests + 1, read + count) < cost[stop]:
+                    cost[stop] = requests + 1, read + count
+                    came_from[stop] = start
         found: list[Request] = []
-        start = 0
-        while start < total:
-            found.append(self._covering(self.indexes[start : cut[start]]))
-            start = cut[start]
-        return found
+        stop = total
+        while stop:
+            start = came_from[stop]
+            found.append(self._covering(self.indexes[start:stop]))
+            stop = start
+        return found[::-1]
 
     def _covering(self, indexes: Sequence[int]) -> Request:
         first = self.points[indexes[0]].address
@@ -98,19 +101,26 @@ class _Table:
         return Request(self.table, first, end - first, tuple(indexes))
 
     def _ends(self, start: int) -> list[tuple[int, int]]:
-        """Each (stop, count) such that one request may carry the points from `start` to before `stop`."""
+        """The (stop, count) worth trying for the request that reads from point `start` to before `stop`.
+
+        That is before each gap, and as far as possible. To stop earlier where points touch each other
+        would save nothing here and cost more later, unless they overlap.
+        """
         first = self.points[self.indexes[start]].address
         barrier = min((range_.first for range_ in self.forbidden if range_.last >= first), default=0x10000)
         ends: list[tuple[int, int]] = []
+        furthest: tuple[int, int] | None = None
         end = first
         for position in range(start, len(self.indexes)):
             point = self.points[self.indexes[position]]
-            if point.address - end > self.max_gap or point.address - first >= self.limit:
-                break
+            gap = point.address - end
+            if furthest is not None and (gap > 0 or self.overlaps):
+                ends.append(furthest)
             end = max(end, point.address + point.width)
-            count = end - first
-            if count > self.limit or end > barrier:
+            if gap > self.max_gap or end - first > self.limit or end > barrier:
                 break
-            if not could_be_its_own_reply(self.table, first, count):
-                ends.append((position + 1, count))
+            if not could_be_its_own_reply(self.table, first, end - first):
+                furthest = position + 1, end - first
+        if furthest is not None and furthest not in ends:
+            ends.append(furthest)
         return ends
