@@ -169,7 +169,8 @@ def _insert_bare(folder: Path, batches: list[list[Row]]) -> float:
     """Seconds for the same rows into the same table, as durable: one transaction a batch."""
     table = (
         "CREATE TABLE reading (site_id INTEGER NOT NULL, point_id INTEGER NOT NULL, "
-        "measured_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, value REAL, quality INTEGER NOT NULL, reason INTEGER NOT NULL, "
+        "measured_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, value REAL, "
+        "quality INTEGER NOT NULL, reason INTEGER NOT NULL, "
         "epoch_id INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (site_id, point_id, measured_ms)) "
         "STRICT, WITHOUT ROWID"
     )

@@ -10,6 +10,7 @@ only when dividing gives back the very same floats.
 import math
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -21,6 +22,7 @@ import zstandard
 
 from models.errors import BadInput
 from models.reading import Event, Item, Quality, Reading, Reason
+from models.vocabulary import NAMES
 
 MAX_ITEMS = 1 << 20
 MAX_UNPACKED_BYTES = 64 << 20
@@ -72,7 +74,7 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     run_length: bytes  # consecutive readings share their times: they came in one reply
     run_measured: bytes
     run_lag: bytes  # received minus measured
-    encodings: bytes  # one byte a series: decimals, or float32, or float64
+    encodings: bytes  # one byte a series, in the order of `_alike`: decimals, or float32, or float64
     first_scaled: bytes
     next_scaled: bytes
     float32: bytes
@@ -81,6 +83,10 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     events: list[Event]
 
 
+_dictionary = zstandard.ZstdCompressionDict(
+    b"".join(msgspec.msgpack.encode(name) for name in NAMES), dict_type=zstandard.DICT_TYPE_RAWCONTENT
+)
+_dictionary.precompute_compress(level=_ZSTD_LEVEL)
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(_Packed)
 
@@ -121,9 +127,10 @@ def encode_items(items: Sequence[Item]) -> bytes:
         run_lag=_pack([received - measured for measured, received, _ in runs]),
         event_offset=_pack(_differences(event_at)),
         events=[item for item in items if item.__class__ is Event],
-        **_encode_values(values),
+        **_encode_values([values[index] for index in _alike([name_number[name] for _, name in series])]),
     )
-    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(_packer.encode(packed))
+    compressor = zstandard.ZstdCompressor(dict_data=_dictionary)
+    return compressor.compress(_packer.encode(packed))
 
 
 def decode_items(data: bytes) -> list[Item]:
@@ -178,7 +185,7 @@ def _decode(data: bytes) -> Columns:
     size = zstandard.frame_content_size(data)
     if not 0 <= size <= MAX_UNPACKED_BYTES:
         raise BatchMalformed(f"says that it unpacks to {size} bytes; at most {MAX_UNPACKED_BYTES}")
-    packed = _unpacker.decode(zstandard.ZstdDecompressor().decompress(data))
+    packed = _unpacker.decode(zstandard.ZstdDecompressor(dict_data=_dictionary).decompress(data))
     if packed.version != _VERSION:
         raise BatchMalformed(f"version {packed.version}; this side reads version {_VERSION}")
     count = len(packed.codes)
@@ -206,7 +213,8 @@ def _decode(data: bytes) -> Columns:
     _within(quality, len(_QUALITIES))
     _within(reason, len(_REASONS))
     present = [index for index, code in zip(order, packed.codes, strict=True) if code & 1]
-    columns = [iter(column) for column in _decode_values(packed, present, series_count)]
+    alike = _alike(name_index)
+    columns = dict(zip(alike, map(iter, _decode_values(packed, alike, present)), strict=True))
     value = [
         next(columns[index]) if code & 1 else None for index, code in zip(order, packed.codes, strict=True)
     ]
@@ -241,6 +249,11 @@ def _decode(data: bytes) -> Columns:
     )
 
 
+def _alike(names: list[int]) -> list[int]:
+    """The series with those of the same name side by side, whose values differ least."""
+    return sorted(range(len(names)), key=names.__getitem__)
+
+
 def _encode_values(values: list[list[float]]) -> dict[str, Any]:
     encodings = bytearray()
     firsts: list[int] = []
@@ -269,10 +282,9 @@ def _encode_values(values: list[list[float]]) -> dict[str, Any]:
     }
 
 
-def _decode_values(packed: _Packed, present: list[int], series_count: int) -> list[list[float]]:
-    sizes = [0] * series_count
-    for index in present:
-        sizes[index] += 1
+def _decode_values(packed: _Packed, alike: list[int], present: list[int]) -> list[list[float]]:
+    counted = Counter(present)
+    sizes = [counted[index] for index in alike]
     if any(encoding > _FLOAT64 for encoding in packed.encodings):
         raise BatchMalformed("unknown encoding of values")
     firsts = iter(_sums(_unpack(packed.first_scaled)))

@@ -1,8 +1,10 @@
 """A batch comes back bit for bit, and bytes that are no batch are refused."""
 
+import hashlib
 import math
 import random
 import struct
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from models.batch import MAX_UNPACKED_BYTES, BatchMalformed, decode_columns, decode_items, encode_items
 from models.reading import Event, Item, Quality, Reading, Reason
+from models.vocabulary import NAMES
 
 YEAR_2106_MS = 4_294_967_296_000
 times = st.integers(-YEAR_2106_MS, YEAR_2106_MS)
@@ -160,6 +163,17 @@ def test_a_truncated_batch_is_refused(items: list[Item], data: st.DataObject) ->
 def test_any_bytes_are_decoded_or_refused_and_never_crash(noise: bytes) -> None:
     with pytest.raises(BatchMalformed):
         decode_items(zstandard.compress(noise))
+    with pytest.raises(BatchMalformed):
+        decode_items(noise)
+
+
+def unpacked(items: list[Item]) -> list[Any]:
+    """The columns of a batch, as somebody finds them who knows how it is compressed."""
+    names = zstandard.ZstdCompressionDict(b"".join(map(msgspec.msgpack.encode, NAMES)))
+    fields: list[Any] = msgspec.msgpack.decode(
+        zstandard.ZstdDecompressor(dict_data=names).decompress(encode_items(items))
+    )
+    return fields
 
 
 @given(batches.filter(bool), st.data())
@@ -168,9 +182,9 @@ def test_a_batch_changed_inside_its_compression_is_refused_or_whole(
     items: list[Item], data: st.DataObject
 ) -> None:
     """Who can sign may still send nonsense: it must be told apart from data without a crash."""
-    fields = msgspec.msgpack.decode(zstandard.decompress(encode_items(items)))
+    fields = unpacked(items)
     at = data.draw(st.integers(0, len(fields) - 1))
-    other = msgspec.msgpack.decode(zstandard.decompress(encode_items(data.draw(batches))))
+    other = unpacked(data.draw(batches))
     fields[at] = data.draw(st.sampled_from([other[at], b"", b"\x09", b"\x01", 2**63, [], ["x"], None, -1]))
     changed = zstandard.compress(msgspec.msgpack.encode(fields))
     try:
@@ -190,3 +204,27 @@ def test_a_batch_that_hides_its_size_is_refused() -> None:
     hidden = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(100))
     with pytest.raises(BatchMalformed):
         decode_items(hidden)
+
+
+def test_the_vocabulary_is_the_one_that_stored_batches_were_made_with() -> None:
+    """Another list makes every stored batch unreadable: it takes a new version of the format."""
+    assert (
+        hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
+        == "e181710942cda4501978f9e3b7e92d6b1a8c8c6bd7b45eec39653488ea0a5d87"
+    )
+
+
+def test_a_sweep_of_standard_points_takes_under_four_bytes_each_though_nothing_repeats() -> None:
+    chance = random.Random(3)
+    items: list[Item] = [
+        Reading(
+            device_id=f"meter-{meter}",
+            point=name,
+            value=round(chance.gauss(230, 40), 1),
+            measured_ms=1_772_400_000_000 + meter,
+            received_ms=1_772_400_000_004 + meter,
+        )
+        for meter in range(20)
+        for name in NAMES[:30]
+    ]
+    assert len(encode_items(items)) < 4 * len(items)

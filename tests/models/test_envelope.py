@@ -76,13 +76,15 @@ ITEMS: list[Item] = [
 ENVELOPE = GATEWAY.seal(ITEMS)
 
 
-def opened(body: bytes, gateway: Gateway = GATEWAY) -> Header:
+ARRIVED = open_package(
+    GATEWAY.package, gateway_id="gw-1", public_key=GATEWAY.public_key, private_key=COLLECTOR
+)
+
+
+def opened(body: bytes) -> Header:
     """Open as a collector does: with the key that arrived in the gateway's package."""
-    key = open_package(
-        gateway.package, gateway_id=gateway.name, public_key=gateway.public_key, private_key=COLLECTOR
-    )
     header, columns = open_envelope(
-        body, gateway_id=gateway.name, public_key=gateway.public_key, content_key=key
+        body, gateway_id="gw-1", public_key=GATEWAY.public_key, content_key=ARRIVED
     )
     assert columns.value == [230.5] * 5
     return header
