@@ -16,6 +16,16 @@ class PartFailed(Exception):
     """A part ended that should run, or a command failed. What it printed last is in the message."""
 
 
+def module(name: str, *arguments: str) -> tuple[str, ...]:
+    """What starts a module of ours as a process."""
+    return (sys.executable, "-m", name, *arguments)
+
+
+def program(name: str, *arguments: str) -> tuple[str, ...]:
+    """What starts one of the project's commands."""
+    return (str(_BIN / name), *arguments)
+
+
 class Part:
     """One process. Its output goes to a file; `first_line` gives the first thing it said."""
 
@@ -27,7 +37,7 @@ class Part:
         """Start it, or start it again."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", *self._arguments), stdout=asyncio.subprocess.PIPE, stderr=log
+                *self._arguments, stdout=asyncio.subprocess.PIPE, stderr=log
             )
         return self
 
@@ -68,6 +78,10 @@ class Part:
         return process.returncode if process.returncode is not None else -1
 
     @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    @property
     def has_ended(self) -> bool:
         """Whether it was started and runs no more."""
         return self._process is not None and self._process.returncode is not None
@@ -84,7 +98,7 @@ class Part:
 async def command(name: str, *arguments: str) -> Any:
     """Run one of the project's commands with --json, as a person would, and return what it says."""
     process = await asyncio.create_subprocess_exec(
-        str(_BIN / name), *arguments, "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *program(name, *arguments, "--json"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await process.communicate()
     if process.returncode:

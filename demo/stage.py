@@ -14,7 +14,7 @@ import yaml
 
 from demo.clock import FastClock, Pace
 from demo.files import empty, gateway_yaml, on_free_ports
-from demo.processes import Part, PartFailed, command
+from demo.processes import Part, PartFailed, command, module
 from demo.sinks import Received, sinks
 from simulators.network import Network, network
 from simulators.scenario import Scenario, shipped_scenario
@@ -65,11 +65,15 @@ async def stage(folder: Path, pace: Pace, *, http_port: int) -> AsyncIterator[St
         scenario_file = folder / "scenario.yaml"
         scenario_file.write_text(on_free_ports(scenario))
         meters = Part(
-            "meters", ("demo.meters", pace.encode(), str(scenario_file), str(ledger)), folder / "meters.log"
+            "meters",
+            module("demo.meters", pace.encode(), str(scenario_file), str(ledger)),
+            folder / "meters.log",
         )
-        collector = Part("collector", ("demo.collector", pace.encode(), str(home)), folder / "collector.log")
+        collector = Part(
+            "collector", module("demo.collector", pace.encode(), str(home)), folder / "collector.log"
+        )
         config = folder / "gateway.yaml"
-        agent = Part("edge agent", ("demo.agent", pace.encode(), str(config)), folder / "agent.log")
+        agent = Part("edge agent", module("demo.agent", pace.encode(), str(config)), folder / "agent.log")
         for part in (meters, collector):
             opened.push_async_callback(part.stop)
             await part.start()

@@ -1,0 +1,221 @@
+"""What a reading costs the agent from the wire to the receipt, beside a bare pymodbus loop.
+
+The agent runs alone on one core; meters and collector share another. Processor time is what the system
+charges the agent's process; readings are counted by the collector, when they are committed.
+"""
+
+import asyncio
+import json
+import os
+import re
+import socket
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from bench.meters import PROFILE_FILE, REGISTERS
+from demo.processes import Part, PartFailed, command, module, program
+
+ENDPOINTS = 10
+STEADY_METERS = 10  # at each endpoint: 100 meters, 2 000 readings a second
+MANY_METERS = 100  # at each endpoint: 1 000 meters, more than one core can read each second
+WARM_UP_S = 4.0
+MEASURE_S = 12.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Microseconds of processor time for each reading, and readings per second of real time."""
+
+    bare_us: float
+    bare_per_s: float
+    agent_us: float  # 100 meters each second
+    agent_per_s: float
+    full_us: float  # as many as one core can
+    full_per_s: float
+    memory_mb: float  # resident, of the agent with 1 000 meters
+
+    @property
+    def times_bare(self) -> float:
+        return self.agent_us / self.bare_us
+
+
+async def measure() -> Result:
+    """Runs about a minute."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name:
+        bare = await _bare(Path(name), cores)
+        steady = await _agent(Path(name) / "steady", cores, STEADY_METERS)
+        full = await _agent(Path(name) / "full", cores, MANY_METERS)
+    return Result(
+        bare_us=1e6 * bare["cpu_s"] / bare["requests"] / REGISTERS,
+        bare_per_s=bare["requests"] * REGISTERS / bare["wall_s"],
+        agent_us=steady.us,
+        agent_per_s=steady.per_s,
+        full_us=full.us,
+        full_per_s=full.per_s,
+        memory_mb=full.memory_mb,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    us: float
+    per_s: float
+    memory_mb: float
+
+
+async def _bare(folder: Path, cores: list[int]) -> dict[str, Any]:
+    meters = Part("meters", module("bench.meters", str(ENDPOINTS), str(STEADY_METERS)), folder / "meters.log")
+    await meters.start()
+    try:
+        _pin(meters, cores[0])
+        ports = (await meters.first_line())["ports"]
+        wanted = {
+            "seconds": MEASURE_S,
+            "host": "127.0.0.1",
+            "ports": ports,
+            "units": list(range(1, STEADY_METERS + 1)),
+            "count": REGISTERS,
+        }
+        loop = Part("bare loop", module("bench.bare", json.dumps(wanted)), folder / "bare.log")
+        await loop.start()
+        _pin(loop, cores[-1])
+        result: dict[str, Any] = await loop.first_line()
+        await loop.stop()
+    finally:
+        await meters.stop()
+    return result
+
+
+async def _agent(folder: Path, cores: list[int], meters_each: int) -> _Run:
+    await asyncio.to_thread(folder.mkdir)
+    async with AsyncExitStack() as opened:
+        meters = Part(
+            "meters", module("bench.meters", str(ENDPOINTS), str(meters_each)), folder / "meters.log"
+        )
+        opened.push_async_callback(meters.stop)
+        await meters.start()
+        home, config = folder / "collector", folder / "gateway.yaml"
+        port, http_port = _free_port(), _free_port()
+        await command(
+            *("collector", "init", "--dir", str(home), "--site", "bench", "--site-name", "bench"),
+            *("--url", f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--port", str(port)),
+            *("--http-port", str(http_port)),
+        )
+        collector = Part(
+            "collector", program("collector", "serve", "--dir", str(home)), folder / "collector.log"
+        )
+        opened.push_async_callback(collector.stop)
+        await collector.start()
+        await _answers(f"http://127.0.0.1:{http_port}/readyz", collector)
+        ports = (await meters.first_line())["ports"]
+        await asyncio.to_thread(_write_config, config, ports, meters_each)
+        made = await command(
+            "collector", "enrollment-token", "--dir", str(home), "--site", "bench", "--name", "bench"
+        )
+        await command("edge-agent", "enroll", made["token"], "--config", str(config))
+        agent = Part(
+            "edge agent", program("edge-agent", "run", "--config", str(config)), folder / "agent.log"
+        )
+        opened.push_async_callback(agent.stop)
+        await agent.start()
+        for part in (meters, collector):
+            _pin(part, cores[0])
+        _pin(agent, cores[-1])
+        metrics = f"http://127.0.0.1:{http_port}/metrics"
+        await _first_reading(metrics, agent)
+        await asyncio.sleep(WARM_UP_S)
+        before, cpu, began = await _stored(metrics), _cpu_s(agent), time.monotonic()
+        await asyncio.sleep(MEASURE_S)
+        readings = await _stored(metrics) - before
+        took, cpu = time.monotonic() - began, _cpu_s(agent) - cpu
+        agent.check()
+        return _Run(1e6 * cpu / readings, readings / took, _memory_mb(agent))
+
+
+def _write_config(file: Path, ports: list[int], meters_each: int) -> None:
+    profiles = file.parent / "profiles"
+    profiles.mkdir()
+    (profiles / PROFILE_FILE.name).write_bytes(PROFILE_FILE.read_bytes())
+    document = {
+        "gateway": {"state_dir": "state", "profiles_dir": "profiles"},
+        "health": {"host": "127.0.0.1", "port": _free_port()},
+        "uplink": {"live_every_s": 1, "max_items": 5000},
+        "buses": [
+            {"id": f"bus-{n}", "modbus_tcp": {"host": "127.0.0.1", "port": port}}
+            for n, port in enumerate(ports)
+        ],
+        "devices": [
+            {
+                "id": f"meter-{n}-{unit}",
+                "bus": f"bus-{n}",
+                "unit": unit,
+                "profile": "bench-meter20",
+                "period_s": 1,
+            }
+            for n in range(len(ports))
+            for unit in range(1, meters_each + 1)
+        ],
+    }
+    file.write_text(yaml.safe_dump(document))
+
+
+async def _answers(url: str, part: Part) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for _ in range(300):
+            part.check()
+            try:
+                if (await http.get(url)).is_success:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            await asyncio.sleep(0.1)
+    raise PartFailed(f"{url} does not answer")
+
+
+async def _first_reading(metrics: str, agent: Part) -> None:
+    while not await _stored(metrics):
+        agent.check()
+        await asyncio.sleep(0.2)
+
+
+async def _stored(metrics: str) -> int:
+    """How many readings the collector says it has stored."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        text = (await http.get(metrics)).text
+    found = re.search(r"^gatehouse_items_accepted_total (\S+)", text, re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+def _pin(part: Part, core: int) -> None:
+    os.sched_setaffinity(part.pid, {core})
+
+
+def _cpu_s(part: Part) -> float:
+    fields = Path(f"/proc/{part.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def _memory_mb(part: Part) -> float:
+    status = Path(f"/proc/{part.pid}/status").read_text()
+    found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    print(asyncio.run(measure()), file=sys.stderr)
