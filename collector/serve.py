@@ -142,6 +142,7 @@ async def run_collector(
             working.append(tasks.create_task(live.run(), name="live"))
             working.append(tasks.create_task(_keep_certified(home, settings, tls), name="certificate"))
             ports = [listener.getsockname()[1] for listener in sockets]
+            _log.info("serving at port %s", " and ".join(map(str, ports)))
             ready(Listening(ports[0], ports[1] if len(ports) > 1 else None))
             try:
                 await stop.wait()

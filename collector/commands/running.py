@@ -19,6 +19,7 @@ REAL = Clock(now_ms=lambda: time.time_ns() // 1_000_000, monotonic_s=time.monoto
 
 def serve(folder: Path, *, as_json: bool) -> Answer:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
     def ready(at: Listening) -> None:
         if as_json:

@@ -73,4 +73,3 @@ async def revoke_gateway(store: Store, gateway_id: str, *, now_ms: int) -> bool:
         if known.one_or_none() is None:
             raise NoSuchGateway(f"there is no gateway {gateway_id!r}; see `collector gateways`")
     return False
-

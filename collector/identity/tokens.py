@@ -165,7 +165,9 @@ async def verify_api_token(store: Store, text: str, *, now_ms: int) -> ApiIdenti
     return ApiIdentity(row.name, frozenset(row.scopes), None if row.sites is None else frozenset(row.sites))
 
 
-async def list_api_tokens(store: Store) -> Sequence[Row[str, list[str], list[str] | None, int, int, int | None]]:
+async def list_api_tokens(
+    store: Store,
+) -> Sequence[Row[str, list[str], list[str] | None, int, int, int | None]]:
     """Name, scopes, sites and times of all tokens; the tokens themselves are not known."""
     columns = api_token.c
     query = select(

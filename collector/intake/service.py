@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ class Intake:
         self._writer = GroupWriter(store, on_rollback=self._inventory.forget)
         self._gateways: dict[str, _Gateway] = {}
         self._places = self._bytes = 0
+        self._said: set[tuple[str, str]] = set()
+        self._is_stuck = False
 
     async def __aenter__(self) -> "Intake":
         self._openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="intake open")
@@ -106,7 +109,7 @@ class Intake:
                     now_ms=self._clock.now_ms(),
                 )
             )
-            return await self._writer.submit(
+            return await self._write(
                 lambda connection: store_batch(connection, self._inventory, batch, self._clock.now_ms()),
                 batch.header.count,
             )
@@ -120,7 +123,7 @@ class Intake:
             key = await self._open_package(package, sender)
             if key.key_id != key_id:
                 raise Refused(Code.MALFORMED, f"the package is of key {key.key_id.hex()}, not {key_id.hex()}")
-            await self._writer.submit(
+            await self._write(
                 lambda connection: store_package(
                     connection,
                     gateway_id=sender.id,
@@ -135,11 +138,25 @@ class Intake:
 
     async def note_refusal(self, gateway_id: str, code: str, detail: str) -> None:
         """Keep on record that something was refused."""
-        _log.info("refused %s: %s: %s", gateway_id or "unknown sender", code, detail)
+        if (gateway_id, code) not in self._said:  # how often is in the table
+            self._said.add((gateway_id, code))
+            _log.warning("refused %s: %s: %s", gateway_id or "an unknown sender", code, detail)
         now_ms = self._clock.now_ms()
-        await self._writer.submit(
-            lambda connection: refusals.record(connection, gateway_id, code, detail, now_ms)
-        )
+        await self._write(lambda connection: refusals.record(connection, gateway_id, code, detail, now_ms))
+
+    async def _write(self, job: Callable[[sqlite3.Connection], T], items: int = 1) -> T:
+        """Raise IntakeBusy when the disk takes nothing: the sender keeps what it has, and comes again."""
+        try:
+            result = await self._writer.submit(job, items)
+        except sqlite3.OperationalError as err:
+            if not self._is_stuck:
+                _log.error("nothing can be stored: %s", err)
+            self._is_stuck = True
+            raise IntakeBusy(RETRY_AFTER_S) from err
+        if self._is_stuck:
+            _log.info("batches are stored again")
+        self._is_stuck = False
+        return result
 
     async def _refused(self, gateway_id: str, code: str, detail: str) -> Refused:
         await self.note_refusal(gateway_id, code, detail)

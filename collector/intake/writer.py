@@ -95,6 +95,8 @@ class GroupWriter:
             try:
                 outcomes.append(waiting.job(connection))
             except Exception as err:  # told to the one who sent it
+                if not connection.in_transaction:
+                    raise  # SQLite has rolled back everything, as it does when the disk is full
                 outcomes.append(err)
                 connection.execute("ROLLBACK TO job")
             connection.execute("RELEASE job")

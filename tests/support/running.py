@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ class RunningCollector:
 
     home: Home
     at: Listening
+    stop: Callable[[], None] = lambda: None
 
     @property
     def url(self) -> str:
@@ -111,7 +112,7 @@ async def running(home: Home, clock: Clock) -> AsyncIterator[RunningCollector]:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             await task  # raises what went wrong
-        yield RunningCollector(home, await ready)
+        yield RunningCollector(home, await ready, stop.set)
     finally:
         stop.set()
         await task

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -80,6 +81,35 @@ async def test_every_place_is_given_back(client: httpx.AsyncClient, intake: Inta
         assert (await client.post("/gateway/v1/batches", content=b"nonsense")).status_code == 400
     with intake.place_for(MAX_WAITING_BYTES), pytest.raises(IntakeBusy), intake.place_for(1):
         pass
+
+
+async def test_a_full_disk_makes_gateways_wait_and_loses_nothing(
+    client: httpx.AsyncClient,
+    store: Store,
+    sender: Sender,
+    rows: Rows,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def limit(pages: int) -> Callable[[sqlite3.Connection], None]:
+        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").close()
+
+    await store.bulk(limit(1))  # no page more than there are
+    sealed = [
+        sender.seal([a_reading(float(i), at_ms=NOW_MS - i) for i in range(5000 * n, 5000 * n + 5000)])
+        for n in range(3)
+    ]
+    answers = await asyncio.gather(*(client.post("/gateway/v1/batches", content=one.body) for one in sealed))
+    assert {(answer.status_code, answer.json()["type"]) for answer in answers} == {
+        (503, "urn:gatehouse:problem:busy")
+    }
+    assert rows("SELECT count(*) FROM reading") == rows("SELECT count(*) FROM point") == [0]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
+        "nothing can be stored: database or disk is full"
+    ]
+    await store.bulk(limit(1 << 30))
+    for one in sealed:
+        assert (await client.post("/gateway/v1/batches", content=one.body)).status_code == 200
+    assert rows("SELECT count(*), sum(value) FROM reading") == [(15_000, 15_000 * 14_999 / 2)]
 
 
 async def test_many_batches_at_once_are_all_stored(
