@@ -54,6 +54,8 @@ def facts(data: Mapping[str, Any], words: Words) -> list[Fact]:
         ("expected", unit),
         ("seen", unit),
         ("excess", unit),
+        ("before", unit),
+        ("after", unit),
         ("kgce", "kgce"),
         ("co2", "kg"),
         ("cost", str(data.get("currency", ""))),
@@ -71,7 +73,7 @@ def who(by: str, words: Words) -> str:
     return words("alert.system") if by == COLLECTOR else by
 
 
-async def subject(connection: AsyncConnection, caller: Caller, row: Any) -> Subject:
+async def subject(connection: AsyncConnection, caller: Caller, row: Any, words: Words) -> Subject:
     """What the condition of an alert is about: "stuck:point:12", "silent:gateway:gw-…"."""
     kind, _, name = row.condition.partition(":")[2].partition(":")
     site = caller.sites[row.site_id]
@@ -92,7 +94,7 @@ async def subject(connection: AsyncConnection, caller: Caller, row: Any) -> Subj
         found = (await connection.execute(statement)).one_or_none()
         if found is not None:
             url = f"/devices/{site.code}/{found.id}?point={number}"
-            return Subject(f"{found.device_name} · {found.name}", url, number)
+            return Subject(f"{found.device_name} · {words.point(found.name)}", url, number)
     if kind == "gateway":
         named = select(gateway.c.name).where(gateway.c.site_id == row.site_id, gateway.c.id == name)
         gateway_name = (await connection.execute(named)).scalar_one_or_none()

@@ -179,7 +179,7 @@ async def alert_page(request: Request, caller: Viewer, site: SitePath, alert_id:
             "owner": owner,
             "alert": _alert_card(row, caller, words),
             "facts": alert_words.facts(row.data, words),
-            "subject": await alert_words.subject(connection, caller, row),
+            "subject": await alert_words.subject(connection, caller, row, words),
             "history": await alert_words.history(connection, caller, row),
             "who": lambda by: alert_words.who(by, words),
         }

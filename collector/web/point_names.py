@@ -14,16 +14,18 @@ _PHRASES: Final[dict[str, str]] = {
     "reactive_power": "无功功率",
     "apparent_power": "视在功率",
     "power_factor": "功率因数",
-    "power_demand": "需量",
+    "demand": "需量",
+    "demand_max": "最大需量",
     "reactive_energy_import": "正向无功电能",
     "reactive_energy_export": "反向无功电能",
     "reactive_energy": "无功电能",
     "energy_import": "正向电能",
     "energy_export": "反向电能",
-    "heat_energy": "热量",
-    "cooling_energy": "冷量",
-    "flow_temperature": "供水温度",
-    "return_temperature": "回水温度",
+    "energy_total": "总电能",
+    "energy_heat": "热量",
+    "energy_cooling": "冷量",
+    "temperature_flow": "供水温度",
+    "temperature_return": "回水温度",
     "energy": "电能",
     "power": "功率",
     "voltage": "电压",
@@ -37,6 +39,11 @@ _PHRASES: Final[dict[str, str]] = {
     "illuminance": "照度",
     "occupied": "占用",
     "door": "门",
+    "door_open": "开门",
+    "leak": "漏水",
+    "signal": "信号强度",
+    "status": "状态",
+    "quadrant": "象限",
     "thd": "谐波畸变率",
     "neutral": "零线",
     "ln_avg": "相平均",
@@ -49,17 +56,15 @@ _PHRASES: Final[dict[str, str]] = {
     "valley": "谷",
     "rate": "费率",
 }
-_UNITS: Final = re.compile(
-    r"(a|v|[kmg]?w|[km]?va|k?var|[kmg]?wh|[km]?varh|hz|pct|c|k|m3|m3h|l|lh|[gm]j|k?pa|bar|lx|ppm|s)$"
+_UNIT: Final = re.compile(
+    r"_(a|v|[kmg]?w|[km]?va|k?var|[kmg]?wh|[km]?varh|hz|pct|c|k|m3|l|m3_per_h|l_per_h|[gm]j|k?pa|bar|lx|ppm|s|dbm)$"
 )
 _PHASE: Final = re.compile(r"l([123])([123])?$")
 
 
 def point_title(name: str, language: Language) -> str:
     """The words for a point's name in that language."""
-    parts = name.split("_")
-    if len(parts) > 1 and _UNITS.match(parts[-1]):
-        parts.pop()
+    parts = _UNIT.sub("", name).split("_")
     words: list[str] = []
     while parts:
         size = _known_size(parts) if language == "zh" else 0

@@ -178,6 +178,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "alert.expected": ("预期", "Expected"),
     "alert.seen": ("实际", "Seen"),
     "alert.excess": ("超出", "Excess"),
+    "alert.before": ("之前读数", "Before"),
+    "alert.after": ("之后读数", "After"),
     "alert.kgce": ("折标准煤", "Standard coal"),
     "alert.co2": ("二氧化碳", "CO₂"),
     "alert.cost": ("费用", "Cost"),

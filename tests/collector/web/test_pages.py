@@ -1,0 +1,296 @@
+"""What the pages say, in both languages, at the site's own time, and safely."""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from importlib.resources import files
+
+import httpx
+import pytest
+from sqlalchemy import delete
+
+from collector.store.schema import alert, device, gateway
+from collector.web.point_names import point_title
+from collector.web.render import Words
+from collector.web.texts import _TEXTS
+from models.reading import Reason
+from models.vocabulary import NAMES
+from tests.support.collector import StandingClock
+from tests.support.collector_town import Town
+from tests.support.collector_world import World
+
+ADDRESSES = ("/", "/devices", "/alerts?show=all", "/login", "/nothing-here")
+
+
+class Elements(HTMLParser):
+    """Every start tag of a page with its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def pages_of(town: Town) -> list[str]:
+    return [
+        *ADDRESSES,
+        f"/devices/hall/{town.meter}",
+        f"/devices/school/{town.evil}",
+        "/alerts/hall/1",
+        "/alerts/school/1",
+        "/parts/overview",
+    ]
+
+
+async def test_chinese_is_spoken_first_and_english_on_request(person: httpx.AsyncClient, town: Town) -> None:
+    first = await person.get("/")
+    assert '<html lang="zh-CN">' in first.text
+    assert "在线网关" in first.text
+    english = await person.get("/?lang=en")
+    assert '<html lang="en">' in english.text
+    assert "Gateways online" in english.text
+    remembered = await person.get("/alerts")
+    assert "Canteen water meter has stopped counting" in remembered.text
+    assert (await person.get("/?lang=xx")).text.count("Gateways online") == 1
+
+
+async def test_the_overview_counts_gateways_devices_consumption_and_alerts(
+    person: httpx.AsyncClient, town: Town
+) -> None:
+    page = " ".join((await person.get("/?lang=en")).text.split())
+    assert '<p class="big">2<small>/ 4</small></p>' in page
+    assert "2 not online" in page
+    assert "1 without fresh data" in page
+    assert "sum of 1 metering points" in page  # the meters of the parts are in the main meter already
+    assert "water 27.1 m3" in page
+    assert "1 critical" in page
+    assert "Clock offset +42 s" in page
+
+
+async def test_an_overview_of_one_site_shows_that_site(person: httpx.AsyncClient, town: Town) -> None:
+    page = (await person.get("/?site=school")).text
+    assert "gw-90ff00e1d2c3" in page
+    assert "gw-4f1d2c9a7b30" not in page
+    assert (await person.get("/?site=nowhere")).status_code == 404
+
+
+async def test_devices_are_found_by_name_and_id(person: httpx.AsyncClient, town: Town) -> None:
+    assert "食堂水表" in (await person.get("/devices", params={"q": "食堂"})).text
+    found = (await person.get("/devices", params={"q": "METER-03"})).text
+    assert "3号楼照明插座" in found
+    assert "1号楼总表" not in found
+    assert "没有符合条件的设备" in (await person.get("/devices", params={"q": "100%_"})).text
+
+
+async def test_a_device_shows_each_point_with_value_quality_and_reason(
+    person: httpx.AsyncClient, town: Town
+) -> None:
+    page = (await person.get(f"/devices/hall/{town.meter}")).text
+    assert "48,213.25" in page
+    assert "有功功率" in page
+    assert "存疑" in page
+    assert 'data-quality="bad"' in page
+    assert "60 秒" in page
+
+
+async def test_an_old_value_does_not_look_fresh(person: httpx.AsyncClient, town: Town) -> None:
+    fresh = (await person.get(f"/devices/hall/{town.meter}")).text
+    old = (await person.get(f"/devices/school/{town.evil}")).text
+    assert " data-stale" not in fresh
+    assert " data-stale" in old
+
+
+async def test_an_alert_says_what_was_expected_seen_and_lost(person: httpx.AsyncClient, town: Town) -> None:
+    page = (await person.get("/alerts/hall/1?lang=en")).text
+    for words in ("61.0 kWh", "182.4 kWh", "121.4 kWh", "Building 1 main meter"):
+        assert words in page
+    assert f'href="/devices/hall/{town.meter}?point={town.energy}"' in page
+    assert "the collector" in page
+    silent = (await person.get("/alerts/school/1")).text
+    assert "实验小学" in silent
+
+
+async def test_an_alert_is_taken_on_and_closed_on_the_page(person: httpx.AsyncClient, town: Town) -> None:
+    taken = await person.post("/alerts/hall/1/acknowledge")
+    assert taken.headers["hx-trigger"] == "alerts-changed"
+    assert "duty desk 处理中" in taken.text
+    assert "/resolve" in taken.text
+    closed = await person.post("/alerts/hall/1/resolve")
+    assert 'data-state="resolved"' in closed.text
+    assert "hx-post" not in closed.text
+    assert (await person.post("/alerts/hall/1/resolve")).status_code == 409
+
+
+async def test_nothing_that_came_from_a_device_becomes_part_of_a_page(
+    person: httpx.AsyncClient, town: Town, world: World
+) -> None:
+    evil = "</p><script>alert(1)</script><img src=x onerror=alert(1)>"
+    await world.alert(town.hall, f"stuck:{evil}", {"title": {"zh": evil, "en": evil}, "text": {"zh": evil}})
+    await world.gateway(town.hall, "gw-evil", evil, last_seen_ms=world.now_ms, clock_skew_ms=99_000)
+    known = {
+        "/static/charts.js",
+        "/static/live.js",
+        "/static/vendor/htmx.min.js",
+        "/static/vendor/uPlot.iife.min.js",
+    }
+    for path in [*pages_of(town), "/alerts/hall/4", f"/devices?q={evil}"]:
+        html = (await person.get(path)).text
+        for tag, attributes in Elements(html).found:
+            assert tag not in ("img", "u", "b") or attributes.get("src") is None, path
+            assert not any(name.startswith(("on", "style")) for name in attributes), (path, tag, attributes)
+            if tag == "script":
+                assert str(attributes["src"]).partition("?")[0] in known, path
+        assert "<script>alert" not in html, path
+
+
+async def test_pages_ask_nothing_of_anybody_else(person: httpx.AsyncClient, town: Town) -> None:
+    for path in pages_of(town):
+        for _, attributes in Elements((await person.get(path)).text).found:
+            for name in ("src", "href", "action", "hx-get", "hx-post", "data-chart"):
+                value = attributes.get(name)
+                assert value is None or value.startswith(("/", "?", "#")), (path, value)
+                assert value is None or not value.startswith("//"), (path, value)
+
+
+async def test_static_files_are_kept_for_good_under_their_digest(person: httpx.AsyncClient) -> None:
+    page = (await person.get("/login")).text
+    for address in re.findall(r'(?:src|href)="(/static/[^"#]+)', page):
+        answer = await person.get(address)
+        assert answer.status_code == 200, address
+        assert "immutable" in answer.headers["cache-control"]
+    assert (await person.get("/static/style.css")).headers["cache-control"] == "no-cache"
+    for escape in ("/static/../pages.py", "/static/%2e%2e/pages.py", "/static/..%2fpages.py"):
+        assert (await person.get(escape)).status_code == 404
+
+
+async def test_times_are_those_of_the_site(
+    person: httpx.AsyncClient, world: World, standing: StandingClock
+) -> None:
+    opened_ms = round(datetime(2026, 9, 20, 16, 30, tzinfo=UTC).timestamp() * 1000)
+    for code, zone, shown in (("cn", "Asia/Shanghai", "09-21 00:30"), ("de", "Europe/Berlin", "09-20 18:30")):
+        site = await world.site(code, code, zone)
+        await world.alert(site, "stuck:point:1", {}, opened_ms=opened_ms)
+        assert shown in (await person.get(f"/alerts/{code}/1")).text
+
+
+async def test_a_collector_without_anything_says_what_to_do_first(
+    person: httpx.AsyncClient, world: World
+) -> None:
+    page = (await person.get("/")).text
+    assert "collector site add CODE NAME" in page
+    await world.site("hq", "HQ")
+    page = (await person.get("/")).text
+    assert "collector enrollment-token --site hq --name NAME" in page
+    assert "edge-agent enroll TOKEN" in page
+    assert "没有未关闭的告警" in page
+    devices = (await person.get("/devices?lang=en")).text
+    assert "No device yet" in devices
+    assert "edge-agent check" in devices
+    assert "No alert so far" in (await person.get("/alerts?show=all")).text
+
+
+async def test_a_device_that_was_never_described_has_a_page(person: httpx.AsyncClient, world: World) -> None:
+    site = await world.site("hq", "HQ")
+    await world.gateway(site, "gw-1", "One", last_seen_ms=None)
+    await world.add(device, site_id=site, id=1, gateway_id="gw-1", device_id="m", name="m")
+    page = await person.get("/devices/hq/1?lang=en")
+    assert page.status_code == 200
+    assert "This device has no point yet" in page.text
+    assert "not described yet" in page.text
+
+
+async def test_a_device_whose_gateway_is_gone_is_still_shown(
+    person: httpx.AsyncClient, town: Town, world: World
+) -> None:
+    async with world.store.write() as connection:
+        await connection.execute(delete(alert))
+        await connection.execute(delete(gateway).where(gateway.c.id == "gw-77aa01b2c3d4"))
+    assert "gw-77aa01b2c3d4" in (await person.get("/devices")).text
+
+
+async def test_long_lists_have_pages(person: httpx.AsyncClient, world: World) -> None:
+    site = await world.site("hq", "HQ")
+    await world.gateway(site, "gw-1", "One", last_seen_ms=None)
+    for number in range(45):
+        await world.device(site, "gw-1", f"m{number:02}", f"Meter {number:02}")
+        await world.alert(site, f"stuck:point:{number}", {"title": {"zh": f"第{number}号"}})
+    for path, more in (("/devices?site=hq", "Meter 44"), ("/alerts?show=all&site=hq", "第0号")):
+        first = (await person.get(path)).text
+        assert more not in first
+        following = re.search(r'href="(\?[^"]*cursor=[^"]+)"', first)
+        assert following is not None
+        second = await person.get(path.partition("?")[0] + following[1].replace("&amp;", "&"))
+        assert second.status_code == 200
+        assert more in second.text
+        assert "回到第一页" in second.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/devices?cursor=x", "/devices/hall/x", "/devices/hall/999", "/alerts?show=no"]
+)
+async def test_a_mistaken_address_gives_a_page_that_leads_back(
+    person: httpx.AsyncClient, town: Town, path: str
+) -> None:
+    answer = await person.get(path)
+    assert answer.status_code in (404, 422)
+    assert "回到总览" in answer.text
+
+
+def test_every_text_is_there_in_both_languages_with_the_same_parts() -> None:
+    for key, (chinese, english) in _TEXTS.items():
+        assert chinese, key
+        assert english, key
+        assert set(re.findall(r"{(\w+)}", chinese)) == set(re.findall(r"{(\w+)}", english)), key
+    for reason in Reason:
+        assert reason is Reason.NONE or f"reason.{reason.name.lower().replace('_', '-')}" in _TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "chinese", "english"),
+    [
+        ("active_power_kw", "有功功率", "Active power"),
+        ("voltage_l12_v", "电压 L1-L2", "Voltage L1-L2"),
+        ("energy_import_peak_kwh", "正向电能 峰", "Energy import peak"),
+        ("power_factor", "功率因数", "Power factor"),
+        ("water_level_m", "Water level M", "Water level M"),
+        ("v", "V", "V"),
+        ("", "", ""),
+    ],
+)
+def test_a_point_is_named_in_words(name: str, chinese: str, english: str) -> None:
+    assert (point_title(name, "zh"), point_title(name, "en")) == (chinese, english)
+
+
+def test_every_usual_point_has_a_chinese_name() -> None:
+    for name in NAMES:
+        left = re.sub(r"L[123](-L[123])?|\b[A-D]\b", "", point_title(name, "zh"))
+        assert not re.search(r"[A-Za-z]", left), name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "just now"),
+        (40, "40 s ago"),
+        (600, "10 min ago"),
+        (7200, "2 h ago"),
+        (90_000, "25 h ago"),
+        (4e5, "4 d ago"),
+    ],
+)
+def test_how_long_ago_is_told_in_round_words(seconds: float, words: str) -> None:
+    assert Words("en", 10**12).ago(10**12 - round(seconds * 1000)) == words
+
+
+def test_what_others_wrote_is_what_they_published() -> None:
+    folder = files("collector.web").joinpath("static", "vendor")
+    table = folder.joinpath("VENDORED.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| (\S+) \|.*\| ([0-9a-f]{64}) \|$", table, re.MULTILINE))
+    present = {entry.name for entry in folder.iterdir() if entry.name.endswith((".js", ".css"))}
+    assert set(listed) == present
+    for name, digest in listed.items():
+        assert hashlib.sha256(folder.joinpath(name).read_bytes()).hexdigest() == digest, name
