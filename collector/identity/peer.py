@@ -39,6 +39,11 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         self.app = app
 
 
+def is_behind_tls(scope: Any) -> bool:
+    """Whether the request came by TLS to this very process, and not by the plain door for this machine."""
+    return _KEY in (scope.get("extensions") or {})
+
+
 def peer_of(scope: Any) -> Peer | None:
     """The gateway that sends this request; None when it has shown no certificate."""
     der = (scope.get("extensions") or {}).get(_KEY, {}).get("client_cert_der")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from collector.api.problems import ApiProblem, refuse
 from collector.identity.ca import RequestRefused
 from collector.identity.enrolment import Enrolment
-from collector.identity.peer import peer_of
+from collector.identity.peer import is_behind_tls, peer_of
 from collector.identity.tokens import TokenRefused
 from collector.intake.refusals import IntakeBusy, Refused
 from collector.intake.service import Intake
@@ -71,6 +71,8 @@ async def enroll(request: Request) -> EnrollResponse:
     """Turn a token and a certificate request into a certificate. The only address without one."""
     intake: Intake = request.app.state.intake
     enrolment: Enrolment = request.app.state.enrolment
+    if not is_behind_tls(request.scope):
+        raise _problem(Code.NO_CERTIFICATE, "gateways enrol by TLS, at the address in their token")
     try:
         wanted = EnrollRequest.model_validate_json(await _body(request, MAX_ENROLL_BYTES))
         return await enrolment.enrol(wanted)

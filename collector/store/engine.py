@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from collector.store.migrations import HEAD
@@ -147,7 +147,7 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
 
 def _engine(path: Path, *, begin: str, connections: int, read_only: bool = False) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
+        URL.create("sqlite+aiosqlite", database=str(path)),
         connect_args={"timeout": LOCK_WAIT_S, "isolation_level": None},  # we say BEGIN ourselves
         pool_size=connections,
         max_overflow=0,

@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DatabaseError
 
 from collector.store.engine import StoreUnusable
@@ -18,7 +18,7 @@ def upgrade(path: Path) -> None:
     Raise StoreUnusable when it is none of ours, or of a newer version; then nothing was changed.
     """
     # We say BEGIN ourselves: the driver would leave CREATE TABLE outside of every transaction.
-    engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None})
+    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"isolation_level": None})
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:

@@ -96,6 +96,9 @@ async def test_without_a_certificate_nothing_is_taken(collector: RunningCollecto
         base_url=f"http://127.0.0.1:{collector.at.http_port}", trust_env=False
     ) as client:
         assert problem(await send(client, b"")) == (401, "no-certificate")
+        token = await collector.enrollment_token()
+        answer = await client.post("/gateway/v1/enroll", json=asking(token.secret))
+        assert problem(answer) == (401, "no-certificate")
         assert (await client.get("/healthz")).status_code == 200
 
 

@@ -33,6 +33,15 @@ async def test_what_was_written_is_read_by_the_next_connection_and_after_reopeni
         assert await codes(store) == ["a", "b"]
 
 
+async def test_the_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "采集 50%?#&x"
+    folder.mkdir()
+    async with open_store(folder) as store:
+        await store.bulk(lambda connection: put(connection, "a"))
+        assert await codes(store) == ["a"]
+    assert (folder / "collector.db").is_file()
+
+
 async def test_a_write_that_raises_leaves_nothing(store: Store) -> None:
     def put_and_fail(connection: sqlite3.Connection) -> None:
         put(connection, "b")
