@@ -8,7 +8,7 @@ from fractions import Fraction
 from models.profile import Profile, ProfilePoint, multiplier
 from simulators.electric import Sample
 from simulators.modbus.encode import fits, limits, number, registers, shown
-from simulators.quantities import ClockFace, Counter, Gauge, Quantity
+from simulators.quantities import Counter, Gauge, Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class MeterPoint:
             counts = self._counts(quantity, sample, shift)
             for names, amount in shift.added:
                 if self.name in names:
-                    counts += round(Fraction(str(amount)) / self._per_count)
+                    counts = max(0, counts + round(Fraction(str(amount)) / self._per_count))
             if self._wrap is not None:
                 counts %= self._wrap
             return fits(counts / self._steps_per_raw if self._is_float else counts, self.point.type)
         if isinstance(quantity, Gauge):
             value = quantity.read(sample)
-        else:
+        else:  # the clock's face
             value = sample.at_ms / 1000 + shift.clock_off_s
         for names, amount in shift.added:
             if self.name in names:
@@ -150,6 +150,3 @@ _FAST = {
     )
 }
 """The usual layouts, for a meter that answers hundreds of times a second."""
-
-
-__all__ = ["NO_SHIFT", "ClockFace", "MeterPoint", "Shift"]

@@ -79,6 +79,7 @@ class Endpoint:
         self._deserted = asyncio.Event()
         self._deserted.set()
         self._server: asyncio.Server | None = None
+        self._stopped = False
         self._late: set[asyncio.Task[None]] = set()
         fault_sets = [self.faults, *(meter.faults for meter in meters)]
         self._outages = Outages(fault_sets, clock, go=self._go, come=self.listen)
@@ -106,6 +107,7 @@ class Endpoint:
 
     def stop(self) -> None:
         """Take nothing more; what was sent is still delivered."""
+        self._stopped = True
         self._stop_listening()
         for connection in tuple(self._connections):
             connection.transport.close()
@@ -124,6 +126,8 @@ class Endpoint:
         await asyncio.gather(*self._late, return_exceptions=True)
 
     def joined(self, connection: "_Connection") -> int:
+        if self._stopped:  # accepted just before that
+            connection.transport.abort()
         self._connections.add(connection)
         self._deserted.clear()
         return self._ledger.connection() if self._ledger else len(self._connections)
