@@ -1,6 +1,5 @@
 """Makes this gateway one of a collector's: a token, a key born here, a certificate."""
 
-import importlib.metadata
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ from edge_agent.files import write_durably
 from edge_agent.https import problem_of
 from edge_agent.identity import Collector, Identity
 from edge_agent.tls import CollectorUnreachable, explain, verifying_context
+from edge_agent.version import agent_version
 from models.errors import NeedsAHuman
 from models.protocol import Code, EnrollmentToken, EnrollRequest, EnrollResponse
 
@@ -83,13 +83,6 @@ def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> I
         ca_der=token.ca_certificate_der,
     )
     return identity.load_identity(state_dir)
-
-
-def agent_version() -> str:
-    try:
-        return importlib.metadata.version("gatehouse")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        return "unknown"
 
 
 def _ask(token: EnrollmentToken, key: Ed25519PrivateKey) -> EnrollResponse:

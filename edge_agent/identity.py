@@ -92,6 +92,15 @@ def identity_folder(state_dir: Path) -> Path:
     return state_dir / "identity"
 
 
+def identity_stamp(state_dir: Path) -> tuple[int, int] | None:
+    """Changes whenever another identity is put in place; None while there is none."""
+    try:
+        found = (identity_folder(state_dir) / COLLECTOR).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
 def load_identity(state_dir: Path) -> Identity:
     """Raise NotEnrolled or IdentityDamaged."""
     folder = identity_folder(state_dir)

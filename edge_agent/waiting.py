@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable
 
+from models.times import Clock
+
 
 async def first_of(*things: Awaitable[object]) -> None:
     """Return when one of them is done; the others are cancelled. Errors of the one are raised."""
@@ -15,3 +17,20 @@ async def first_of(*things: Awaitable[object]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def sleep_unless(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """Return after `seconds`, or as soon as `event` is set; it is set in both cases."""
+    if event.is_set():
+        return
+
+    def wake(_: object) -> None:
+        event.set()
+
+    sleeping = asyncio.ensure_future(clock.sleep(seconds))
+    sleeping.add_done_callback(wake)
+    try:
+        await event.wait()
+    finally:
+        sleeping.remove_done_callback(wake)
+        sleeping.cancel()

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from edge_agent.buffer.blocks import BLOCK_ITEMS, Chunk
 from edge_agent.buffer.contract import BufferUnavailable, SeqRange
+from edge_agent.waiting import sleep_unless
 from models.times import Clock
 
 T = TypeVar("T")
@@ -113,14 +114,8 @@ class Writer:
                 await self._something.wait()
 
     async def _let_the_group_grow(self) -> None:
-        if self._at_once.is_set() or not self._window_s or self._closing:
-            return
-        window = asyncio.ensure_future(self._clock.sleep(self._window_s))
-        window.add_done_callback(lambda _: self._at_once.set())
-        try:
-            await self._at_once.wait()
-        finally:
-            window.cancel()
+        if self._window_s and not self._closing:
+            await sleep_unless(self._at_once, self._window_s, self._clock)
 
     async def _commit_group(self) -> None:
         group = [self._appends.popleft()]

@@ -64,5 +64,5 @@ class VirtualClock:
 
 async def settle() -> None:
     """Let every task run until it waits for something."""
-    for _ in range(50):
+    for _ in range(20):
         await asyncio.sleep(0)

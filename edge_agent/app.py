@@ -1,0 +1,239 @@
+"""Puts the gateway together, runs it, and ends it so that nothing is lost."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from edge_agent.buffer.contract import BufferUnavailable
+from edge_agent.buffer.sqlite import SqliteBuffer
+from edge_agent.buses import make_arbiters
+from edge_agent.config import Config
+from edge_agent.health import JSON, METRICS, Page, Pages, serve_health
+from edge_agent.https import HttpsCarrier
+from edge_agent.identity import Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
+from edge_agent.metrics import Metrics
+from edge_agent.sink import BufferSink
+from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
+from edge_agent.uplink import Sender, Uplink
+from edge_agent.version import agent_version
+from edge_agent.waiting import first_of
+from models.inventory import DEVICE_DESCRIBED
+from models.reading import GATEWAY, Event
+from models.times import Clock
+
+# In real time. Together they stay below the 5 s after which a person thinks that it hangs.
+LAST_POLL_S: Final = 2.0
+LAST_UPLOAD_S: Final = 2.0
+
+LOOK_FOR_IDENTITY_S: Final = 5.0  # a technician who has just enrolled waits for the first batch
+RESTART_PAUSE_S: Final = 60.0  # after a bug in a part that polling does not need
+
+_log = logging.getLogger(__name__)
+
+
+async def run_agent(config: Config, *, clock: Clock, stop: asyncio.Event) -> None:
+    """Poll, keep and deliver until `stop` is set; then finish what is under way and return.
+
+    Raise NeedsAHuman when a person must decide before anything can run.
+    """
+    settings = config.settings
+    async with await SqliteBuffer.open(
+        config.buffer_file,
+        clock=clock,
+        retention_days=settings.buffer.retention_days,
+        max_mb=settings.buffer.max_mb,
+    ) as buffer:
+        await _Agent(config, buffer, clock).run(stop)
+
+
+class _Agent:
+    """The parts of one running gateway."""
+
+    def __init__(self, config: Config, buffer: SqliteBuffer, clock: Clock) -> None:
+        self._config, self._buffer, self._clock = config, buffer, clock
+        self._started_ms = clock.now_ms()
+        self._metrics = Metrics()
+        self._sink = BufferSink(buffer, clock)
+        self._polls_ended = asyncio.Event()
+        self._identity: Identity | None = None
+        self._identity_problem = ""
+        self._uplink: Uplink | None = None
+        self._arbiters = make_arbiters(
+            config,
+            self._sink,
+            clock=clock,
+            on_poll=self._metrics.polled,
+            on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        health = self._config.settings.health
+        async with serve_health(health.host, health.port, self._pages()) as port:
+            count = len(self._config.settings.devices)
+            _log.info("reading %d devices; its state is on http://%s:%d/status", count, health.host, port)
+            await self._sink.put(self._opening_events())
+            async with asyncio.TaskGroup() as tasks:
+                keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
+                tasks.create_task(self._supervised(self._deliver), name="uplink")
+                polls = [
+                    tasks.create_task(arbiter.run(), name=f"bus {arbiter.bus}") for arbiter in self._arbiters
+                ]
+                await stop.wait()
+                _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
+                await self._finish_polls(polls)
+                keep_trying.cancel()
+                await self._sink.flush()
+                self._polls_ended.set()
+        counts = await self._buffer.counts()
+        _log.info("stopped; %d readings and events wait for the next start", counts.pending)
+
+    async def _finish_polls(self, polls: list[asyncio.Task[None]]) -> None:
+        for arbiter in self._arbiters:
+            arbiter.stop()
+        if polls:
+            _, late = await asyncio.wait(polls, timeout=LAST_POLL_S)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(polls)
+
+    async def _supervised(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a part that polling does not need, whatever happens in it, until the polls have ended."""
+        while not self._polls_ended.is_set():
+            try:
+                await work()
+            except Exception:
+                _log.exception("a part of the agent failed; it starts again in %g s", RESTART_PAUSE_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RESTART_PAUSE_S):
+                        await self._polls_ended.wait()
+
+    async def _deliver(self) -> None:
+        """Send with the identity that is on disk until another is there, or until the last upload."""
+        stamp = identity_stamp(self._config.state_dir)
+        try:
+            self._identity = await asyncio.to_thread(load_identity, self._config.state_dir)
+        except (NotEnrolled, IdentityDamaged) as err:
+            _log.warning("readings are kept but not sent: %s", err)
+            self._identity, self._uplink, self._identity_problem = None, None, str(err)
+            await first_of(self._another_identity(stamp), self._polls_ended.wait())
+            return
+        self._identity_problem = ""
+        carrier = HttpsCarrier(self._identity)
+        try:
+            self._uplink = self._make_uplink(self._identity, carrier)
+            await first_of(self._uplink.run(), self._another_identity(stamp), self._polls_ended.wait())
+            if self._polls_ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_UPLOAD_S):
+                        await self._uplink.flush()
+        finally:
+            await carrier.close()
+
+    async def _another_identity(self, stamp: tuple[int, int] | None) -> None:
+        """Return when `edge-agent enroll` has been at work."""
+        while identity_stamp(self._config.state_dir) == stamp:  # noqa: ASYNC110  # a file rings no bell
+            await asyncio.sleep(LOOK_FOR_IDENTITY_S)
+
+    def _make_uplink(self, identity: Identity, carrier: HttpsCarrier) -> Uplink:
+        settings = self._config.settings.uplink
+        return Uplink(
+            self._buffer,
+            carrier,
+            Sender(
+                gateway_id=identity.gateway_id,
+                collector_key=identity.collector.collector_key,
+                signing_key=identity.signing_key,
+            ),
+            clock=self._clock,
+            live_every_s=settings.live_every_s,
+            max_items=settings.max_items,
+            on_delivered=self._metrics.delivered,
+        )
+
+    def _opening_events(self) -> list[Event]:
+        """That the agent has started, and what its devices are."""
+        settings, now_ms = self._config.settings, self._clock.now_ms()
+        facts = {"version": agent_version(), "devices": len(settings.devices), "buses": len(settings.buses)}
+        told = [(GATEWAY, "agent.started", facts)]
+        for device in settings.devices:
+            description = msgspec.to_builtins(self._config.description_of(device))
+            told.append((device.id, DEVICE_DESCRIBED, description))
+        return [
+            Event(device_id=device_id, kind=kind, data=data, measured_ms=now_ms, received_ms=now_ms)
+            for device_id, kind, data in told
+        ]
+
+    def _pages(self) -> Pages:
+        return {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_page,
+            "/status": self._status_page,
+        }
+
+    async def _healthz(self) -> Page:
+        return Page(b"ok\n")
+
+    async def _readyz(self) -> Page:
+        """Ready means: what is read now is kept on disk."""
+        if self._sink.held:
+            return Page(b"the disk refuses readings\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+        return Page(b"ready\n")
+
+    async def _metrics_page(self) -> Page:
+        with contextlib.suppress(BufferUnavailable):
+            self._metrics.buffer_is(await self._buffer.counts(), now_ms=self._clock.now_ms())
+        self._metrics.memory_is(held=self._sink.held, lost=self._sink.lost_total)
+        for arbiter in self._arbiters:
+            lost = sum(state.lost_since_ms is not None for state in arbiter.states)
+            self._metrics.bus_is(arbiter.bus, answering=len(arbiter.states) - lost, lost=lost)
+        if self._uplink is not None:
+            self._metrics.failures_are(self._uplink.state.failures)
+        return Page(self._metrics.text(), METRICS)
+
+    async def _status_page(self) -> Page:
+        return Page(msgspec.json.encode(await self._status()), JSON)
+
+    async def _status(self) -> Status:
+        buffer: BufferStatus | None = None
+        with contextlib.suppress(BufferUnavailable):
+            buffer = BufferStatus.of(
+                await self._buffer.counts(),
+                epoch=self._buffer.epoch,
+                held_in_memory=self._sink.held,
+                lost_from_memory=self._sink.lost_total,
+            )
+        return Status(
+            running=True,
+            version=agent_version(),
+            now_ms=self._clock.now_ms(),
+            started_ms=self._started_ms,
+            buffer=buffer,
+            uplink=self._uplink_status(),
+            devices=self._device_statuses(),
+        )
+
+    def _uplink_status(self) -> UplinkStatus:
+        identity, uplink = self._identity, self._uplink
+        if identity is None or uplink is None:
+            return UplinkStatus(state="not-enrolled", problem=self._identity_problem, needs_a_human=True)
+        state = uplink.state
+        return UplinkStatus(
+            state="failing" if state.problem else "ok",
+            problem=state.problem,
+            needs_a_human=state.needs_a_human,
+            gateway_id=identity.gateway_id,
+            url=identity.collector.url,
+            certificate_expires=identity.expires.isoformat(),
+            delivered_batches=state.delivered_batches,
+            last_receipt_ms=state.last_receipt_ms,
+        )
+
+    def _device_statuses(self) -> list[DeviceStatus]:
+        known = {state.id: state for arbiter in self._arbiters for state in arbiter.states}
+        return [DeviceStatus.of(device, known[device.id]) for device in self._config.settings.devices]

@@ -1,0 +1,97 @@
+"""Reading one device at once, with the bytes, for whoever stands before it."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from drivers.contract import Exchange
+from edge_agent.buses import make_link
+from edge_agent.commands.answer import Answer, table
+from edge_agent.commands.running import real_clock
+from edge_agent.config import Config, DeviceSection, load_config
+from models.document_hints import suggest
+from models.errors import NeedsAHuman
+from models.profile import Profile
+from models.reading import Quality, Reading, Reason
+
+
+class NoSuchDevice(NeedsAHuman):
+    """The configuration has no device of that id."""
+
+
+def read(path: Path, device_id: str) -> Answer:
+    """Bad news when any point has no value."""
+    config = load_config(path)
+    device = _device(config, device_id)
+    readings, exchanges = asyncio.run(_read(config, device))
+    profile = config.profile_of(device)
+    facts = {
+        "device": device.id,
+        "profile": profile.profile,
+        "exchanges": [_exchange_facts(exchange) for exchange in exchanges],
+        "readings": [_reading_facts(reading, profile) for reading in readings],
+    }
+    is_good = all(reading.quality is not Quality.BAD for reading in readings)
+    return Answer(facts, _text(device, profile, readings, exchanges), is_good=is_good)
+
+
+def _device(config: Config, device_id: str) -> DeviceSection:
+    for device in config.settings.devices:
+        if device.id == device_id:
+            return device
+    hint = suggest(device_id, [device.id for device in config.settings.devices]) or "there are none yet"
+    raise NoSuchDevice(f"{config.file}: no device '{device_id}' ({hint})")
+
+
+async def _read(config: Config, device: DeviceSection) -> tuple[list[Reading], list[Exchange]]:
+    from drivers.modbus.driver import make_driver
+
+    clock = real_clock()
+    [bus] = [bus for bus in config.settings.buses if bus.id == device.bus]
+    driver = make_driver(
+        device_id=device.id,
+        profile=config.profile_of(device),
+        unit=device.unit,
+        link=make_link(bus, clock),
+        parameters=device.parameters,
+        clock=clock,
+    )
+    try:
+        await driver.open()
+        return await driver.read_traced()
+    finally:
+        await driver.close()
+
+
+def _exchange_facts(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "request": exchange.request.hex(" "),
+        "replies": [reply.hex(" ") for reply in exchange.replies],
+        "problem": exchange.problem,
+        "took_ms": exchange.received_ms - exchange.sent_ms,
+    }
+
+
+def _reading_facts(reading: Reading, profile: Profile) -> dict[str, Any]:
+    return {
+        "point": reading.point,
+        "value": reading.value,
+        "unit": profile.point(reading.point).unit,
+        "quality": Quality(reading.quality).name.lower(),
+        "reason": Reason(reading.reason).name.lower() if reading.reason else "",
+    }
+
+
+def _text(device: DeviceSection, profile: Profile, readings: list[Reading], exchanges: list[Exchange]) -> str:
+    lines = [f"{device.id} {device.name}: {profile.title}, unit {device.unit} on bus {device.bus}", ""]
+    for exchange in exchanges:
+        lines.append(f"> {exchange.request.hex(' ')}")
+        lines += [f"< {reply.hex(' ')}" for reply in exchange.replies]
+        lines.append(f"  {exchange.problem or f'{exchange.received_ms - exchange.sent_ms} ms'}")
+    rows = []
+    for reading in readings:
+        facts = _reading_facts(reading, profile)
+        value = "" if reading.value is None else f"{reading.value:.{profile.point(reading.point).decimals}f}"
+        quality = facts["quality"] + (f": {facts['reason'].replace('_', ' ')}" if facts["reason"] else "")
+        rows.append([reading.point, value, facts["unit"], quality])
+    return "\n".join([*lines, "", table(["point", "value", "unit", "quality"], rows)])

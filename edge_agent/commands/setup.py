@@ -1,0 +1,95 @@
+"""Setting a gateway up: a first configuration, a check of it, enrolment."""
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from edge_agent.commands.answer import Answer
+from models.errors import NeedsAHuman
+
+SAMPLE = "gateway.yaml"
+
+
+class FileThere(NeedsAHuman):
+    """What would be written is there already."""
+
+
+def init(folder: Path) -> Answer:
+    """Write the commented sample."""
+    target = folder / SAMPLE
+    sample = files("firmware_configs").joinpath(SAMPLE).read_bytes()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:  # never over a file that somebody has written
+            file.write(sample)
+    except FileExistsError:
+        raise FileThere(
+            f"{target}: is there already and was left as it is; to begin anew, move it away"
+        ) from None
+    except OSError as err:
+        raise NeedsAHuman(f"{target}: {err.strerror}; choose a folder that can be written") from err
+    text = f"{target} is written. Describe your buses and devices in it, then: edge-agent check -c {target}"
+    return Answer({"written": str(target)}, text)
+
+
+def check(path: Path) -> Answer:
+    """All mistakes of a configuration are raised; what is right is summed up."""
+    from edge_agent.config import load_config
+
+    config = load_config(path)
+    devices = config.settings.devices
+    a_minute = sum(len(config.profile_of(device).points) * 60 / device.period_s for device in devices)
+    unverified = sorted(name for name, profile in config.profiles.items() if not profile.verified)
+    facts = {
+        "file": str(path),
+        "buses": len(config.settings.buses),
+        "devices": len(devices),
+        "readings_per_minute": round(a_minute, 2),
+        "unverified_profiles": unverified,
+    }
+    text = (
+        f"{path}: no mistakes. Buses: {facts['buses']}, devices: {facts['devices']}, "
+        f"readings a minute: {a_minute:g}"
+    )
+    if unverified:
+        text += f"\nNot checked against a source by anybody, so compare values: {', '.join(unverified)}"
+    return Answer(facts, text)
+
+
+def enroll(path: Path, text: str, *, again: bool) -> Answer:
+    """Enrol with the token; "-" reads it from the standard input."""
+    from edge_agent.config import load_config
+    from edge_agent.enroll import enroll as run
+    from models.protocol import EnrollmentToken, TokenMalformed
+
+    config = load_config(path)
+    try:
+        token = EnrollmentToken.decode(sys.stdin.read() if text == "-" else text)
+    except TokenMalformed as err:
+        raise NeedsAHuman(str(err)) from None
+    identity = run(token, state_dir=config.state_dir, again=again)
+    collector = identity.collector
+    facts = {
+        "gateway_id": identity.gateway_id,
+        "site_code": collector.site_code,
+        "url": collector.url,
+        "certificate_expires": identity.expires.isoformat(),
+    }
+    told = (
+        f"Enrolled as {identity.gateway_id}, site {collector.site_code}, at {collector.url}; "
+        f"certificate until {identity.expires:%Y-%m-%d}.\n"
+        "An agent that runs begins to send within seconds; to start one: edge-agent run"
+    )
+    return Answer(facts, told)
+
+
+def token_from(token: str | None, file: Path | None) -> str:
+    """The token as it was given, in one way or the other."""
+    if file is None:
+        return token or "-"
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise NeedsAHuman(
+            f"{file}: cannot be read ({type(err).__name__}); name the file with the token"
+        ) from None

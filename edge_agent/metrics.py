@@ -1,0 +1,103 @@
+"""The figures that the gateway shows to Prometheus."""
+
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from edge_agent.buffer.contract import Batch, Counts
+from models.reading import Quality, Reading, Reason
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Metrics:
+    """One registry for one agent, so that two in one process do not mix."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"gatehouse_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"gatehouse_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(f"gatehouse_{name}", text, labels, buckets=_SECONDS, registry=registry)
+
+        readings = counter("readings", "Readings taken", "quality")
+        self._by_quality = [readings.labels(quality.name.lower()) for quality in Quality]
+        self._bad = counter("bad_readings", "Readings without a value", "bus", "reason")
+        self._poll_seconds = histogram("poll_seconds", "From the first request of a poll to its end", "bus")
+        self._rtt_seconds = histogram("bus_rtt_seconds", "From a request to its reply", "bus")
+        self.missed_polls = counter("missed_polls", "Polls skipped because their time had passed", "bus")
+        self._devices = gauge("devices", "Configured devices", "bus", "state")
+        self._held = gauge("held_items", "Items in memory because the disk refuses them")
+        self._lost = gauge("lost_items", "Items lost because disk and memory were full")
+        self._items = gauge("buffer_items", "Items of this epoch", "state")
+        self._batches = gauge("buffer_batches", "Batches in the buffer", "state")
+        self._bytes = gauge("buffer_bytes", "Bytes that the buffer uses")
+        self._conserved = gauge(
+            "buffer_conserved", "1 when produced = delivered + pending + quarantined + dropped"
+        )
+        self._lag = gauge("buffer_oldest_pending_seconds", "Age of the oldest item that is not delivered")
+        self._delivered = counter("batches_delivered", "Batches with a receipt")
+        self._sent_bytes = counter("sent_bytes", "Bytes of delivered envelopes")
+        self._upload_seconds = histogram("upload_seconds", "From sending an envelope to its receipt")
+        self._upload_failures = gauge("upload_failures", "Failed attempts to send", "kind")
+
+    def polled(self, bus: str, seconds: float, readings: Sequence[Reading]) -> None:
+        """Count the outcome of one poll."""
+        self._poll_seconds.labels(bus).observe(seconds)
+        counts = [0] * len(self._by_quality)
+        for reading in readings:
+            counts[reading.quality] += 1
+        for counted, amount in zip(self._by_quality, counts, strict=True):
+            if amount:
+                counted.inc(amount)
+        if counts[Quality.BAD]:
+            self._count_bad(bus, readings)
+        else:
+            first = readings[0]  # the middle of its own request, and the end of it
+            self._rtt_seconds.labels(bus).observe(2 * (first.received_ms - first.measured_ms) / 1000)
+
+    def _count_bad(self, bus: str, readings: Sequence[Reading]) -> None:
+        for reading in readings:
+            if reading.quality is Quality.BAD:
+                self._bad.labels(bus, Reason(reading.reason).name.lower()).inc()
+
+    def buffer_is(self, counts: Counts, *, now_ms: int) -> None:
+        """Show the state of the buffer."""
+        for state in ("produced", "delivered", "pending", "quarantined", "dropped"):
+            self._items.labels(state).set(getattr(counts, state))
+        self._batches.labels("pending").set(counts.batches_pending)
+        self._batches.labels("kept").set(counts.batches_kept)
+        self._bytes.set(counts.bytes_used)
+        self._conserved.set(counts.conserved)
+        oldest_ms = counts.oldest_pending_ms
+        self._lag.set(0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000)
+
+    def delivered(self, batch: Batch, seconds: float) -> None:
+        """Count a batch that has its receipt."""
+        self._delivered.inc()
+        self._sent_bytes.inc(len(batch.body))
+        self._upload_seconds.observe(seconds)
+
+    def failures_are(self, failures: Mapping[str, int]) -> None:
+        """Show how often sending failed, by kind of failure."""
+        for kind, count in failures.items():
+            self._upload_failures.labels(kind).set(count)
+
+    def memory_is(self, *, held: int, lost: int) -> None:
+        """Show what waits for a disk that refuses, and what was lost to it."""
+        self._held.set(held)
+        self._lost.set(lost)
+
+    def bus_is(self, bus: str, *, answering: int, lost: int) -> None:
+        """Show how many devices of a bus answer."""
+        self._devices.labels(bus, "answering").set(answering)
+        self._devices.labels(bus, "lost").set(lost)
+
+    def text(self) -> bytes:
+        """In the text format of Prometheus."""
+        return generate_latest(self._registry)

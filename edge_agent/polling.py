@@ -1,0 +1,267 @@
+"""Asks the devices of one bus, one at a time and each on its own fixed grid, whatever the others do."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from drivers.contract import DeviceUnreachable, Driver
+from edge_agent.sink import Sink
+from edge_agent.waiting import sleep_unless
+from models.errors import BadInput
+from models.reading import Quality, Reading, Reason
+from models.times import Clock, utc_text
+
+FIRST_BACKOFF_S: Final = 2.0
+LONGEST_BACKOFF_S: Final = 300.0
+SHARE_OF_THE_DEAD: Final = 0.05
+"""The part of the bus that asking after one dead device may cost the others."""
+
+STAGGER_S: Final = 0.2
+"""Between the first polls of two devices, so that a start is no storm; less where many share a period."""
+
+READ_LIMIT_S: Final = 120.0
+"""In real time. No honest sweep of one device takes so long; a driver that hangs must not stop the bus."""
+
+LONGEST_SLEEP_S: Final = 3600.0
+"""For a bus without devices, or whose devices are all being stored."""
+
+_SILENCE = (Reason.NO_REPLY, Reason.UNREACHABLE)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What is polled, and how often."""
+
+    id: str
+    driver: Driver
+    points: tuple[str, ...]
+    period_s: float
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """What is known of a device, for people."""
+
+    id: str
+    lost_since_ms: int | None = None
+    reason: Reason = Reason.NONE  # why it is lost
+    answered_ms: int | None = None
+    polls: int = 0
+    missed_polls: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A device with its place in time. All times are `Clock.monotonic_s`."""
+
+    device: Device
+    state: DeviceState
+    slot_s: float  # when its next poll is due
+    probe_s: float = 0.0  # when a lost device may be asked again
+    backoff_s: float = 0.0
+    storing: bool = False  # what it said last is not yet on disk
+    is_open: bool = False
+    bugs: str = ""  # the kind of the last error that was no answer, said once
+
+    @property
+    def is_lost(self) -> bool:
+        return self.state.lost_since_ms is not None
+
+    @property
+    def due_s(self) -> float:
+        """When something is to be done for it."""
+        return min(self.slot_s, self.probe_s) if self.is_lost else self.slot_s
+
+    @property
+    def urgency(self) -> tuple[bool, float]:
+        """Devices that answer go first, and the earliest deadline before the others."""
+        return self.is_lost, self.slot_s + self.device.period_s
+
+
+class Arbiter:
+    """The only one that lets drivers use a bus.
+
+    Of the devices that are due, the one with the earliest deadline is read; its deadline is its next slot.
+    A slot that has passed altogether is skipped and counted. A device that does not answer is asked after
+    when no other is due, with pauses that double, and its points are BAD in each of its periods.
+    """
+
+    def __init__(
+        self,
+        bus: str,
+        devices: Sequence[Device],
+        sink: Sink,
+        *,
+        clock: Clock,
+        on_poll: Callable[[str, float, Sequence[Reading]], None] = lambda bus, seconds, readings: None,
+        on_missed: Callable[[str, int], None] = lambda bus, count: None,
+    ) -> None:
+        self.bus = bus
+        self._sink, self._clock = sink, clock
+        self._on_poll, self._on_missed = on_poll, on_missed
+        now_s = clock.monotonic_s()
+        self._turns = [
+            _Turn(
+                device,
+                DeviceState(device.id),
+                slot_s=now_s + index * min(STAGGER_S, device.period_s / len(devices)),
+            )
+            for index, device in enumerate(devices)
+        ]
+        self._news = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def states(self) -> list[DeviceState]:
+        return [turn.state for turn in self._turns]
+
+    def stop(self) -> None:
+        """Let `run` end after the poll that is under way."""
+        self._stopping = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Poll until `stop`; what was read is then stored, and all drivers are closed."""
+        try:
+            async with asyncio.TaskGroup() as storing:
+                while not self._stopping:
+                    turn, due_s = self._next_turn()
+                    if turn is None:
+                        await sleep_unless(self._news, due_s - self._clock.monotonic_s(), self._clock)
+                        self._news.clear()
+                        continue
+                    readings = await self._take_turn(turn)
+                    if readings:
+                        turn.storing = True
+                        storing.create_task(self._store(turn, readings))
+        finally:
+            for turn in self._turns:
+                await self._close(turn)
+
+    def _next_turn(self) -> tuple[_Turn | None, float]:
+        """The most urgent device that is due, or None and when the next will be.
+
+        One that is being stored is left out: the end of that is news by itself.
+        """
+        now_s = self._clock.monotonic_s()
+        best: _Turn | None = None
+        next_s = now_s + LONGEST_SLEEP_S
+        for turn in self._turns:
+            if turn.storing:
+                continue
+            due_s = turn.due_s
+            if due_s > now_s:
+                next_s = min(next_s, due_s)
+            elif best is None or turn.urgency < best.urgency:
+                best = turn
+        return best, next_s
+
+    async def _take_turn(self, turn: _Turn) -> list[Reading]:
+        """Ask the device, or say in its name that it is lost; the readings to store."""
+        now_s = self._clock.monotonic_s()
+        is_slot = turn.slot_s <= now_s
+        if is_slot:
+            self._skip_missed(turn, now_s)
+            turn.slot_s += turn.device.period_s
+        if turn.is_lost and turn.probe_s > now_s:
+            return self._bad(turn, turn.state.reason)
+        readings = await self._read(turn)
+        turn.state.polls += 1
+        took_s = self._clock.monotonic_s() - now_s
+        if not _is_silence(readings):
+            self._found(turn)
+        else:
+            self._lose(turn, readings[0].reason, took_s)
+            if not is_slot:
+                return []  # between two slots only an answer is news
+        self._on_poll(self.bus, took_s, readings)
+        return readings
+
+    def _skip_missed(self, turn: _Turn, now_s: float) -> None:
+        missed = int((now_s - turn.slot_s) / turn.device.period_s)
+        if missed > 0:
+            turn.slot_s += missed * turn.device.period_s
+            turn.state.missed_polls += missed
+            self._on_missed(self.bus, missed)
+
+    async def _read(self, turn: _Turn) -> list[Reading]:
+        """What the driver says; a driver that fails gives readings without a value as well."""
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                if not turn.is_open:
+                    turn.is_open = True
+                    try:
+                        await turn.device.driver.open()
+                    except DeviceUnreachable as err:
+                        _log.debug("%s: %s", turn.device.id, err)  # `read` tries again, and says so
+                readings = await turn.device.driver.read()
+        except Exception as err:  # a bug of one driver must not stop the others
+            if turn.bugs != type(err).__name__:
+                _log.exception("%s: its driver failed; please report this", turn.device.id)
+            turn.bugs = type(err).__name__
+            return self._bad(turn, Reason.UNREACHABLE)
+        turn.bugs = ""
+        return readings
+
+    async def _store(self, turn: _Turn, readings: list[Reading]) -> None:
+        try:
+            await self._sink.put(readings)
+        except BadInput:
+            _log.exception("%s: its readings cannot be stored; please report this", turn.device.id)
+        turn.storing = False
+        self._news.set()
+
+    def _found(self, turn: _Turn) -> None:
+        state = turn.state
+        state.answered_ms = self._clock.now_ms()
+        if state.lost_since_ms is None:
+            return
+        lost_s = (state.answered_ms - state.lost_since_ms) / 1000
+        _log.warning("%s: back after %.0f s", turn.device.id, lost_s)
+        was_unreachable = state.reason is Reason.UNREACHABLE
+        state.lost_since_ms, state.reason, turn.backoff_s = None, Reason.NONE, 0.0
+        if was_unreachable:  # so the bus is back, and with it perhaps the others
+            for other in self._turns:
+                if other.is_lost and other.state.reason is Reason.UNREACHABLE:
+                    other.probe_s = self._clock.monotonic_s()
+
+    def _lose(self, turn: _Turn, reason: Reason, took_s: float) -> None:
+        state = turn.state
+        if state.lost_since_ms is None:
+            state.lost_since_ms = self._clock.now_ms()
+            said = "no reply" if reason is Reason.NO_REPLY else "not reachable"
+            _log.warning("%s: %s since %s", turn.device.id, said, utc_text(state.lost_since_ms))
+        state.reason = reason
+        turn.backoff_s = min(LONGEST_BACKOFF_S, max(FIRST_BACKOFF_S, 2 * turn.backoff_s))
+        fair_s = took_s * (1 / SHARE_OF_THE_DEAD - 1)
+        turn.probe_s = self._clock.monotonic_s() + min(LONGEST_BACKOFF_S, max(turn.backoff_s, fair_s))
+
+    def _bad(self, turn: _Turn, reason: Reason) -> list[Reading]:
+        now_ms = self._clock.now_ms()
+        return [
+            Reading(
+                device_id=turn.device.id,
+                point=point,
+                value=None,
+                quality=Quality.BAD,
+                reason=reason,
+                measured_ms=now_ms,
+                received_ms=now_ms,
+            )
+            for point in turn.device.points
+        ]
+
+    async def _close(self, turn: _Turn) -> None:
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                await turn.device.driver.close()
+        except Exception:
+            _log.exception("%s: its driver could not be closed", turn.device.id)
+
+
+def _is_silence(readings: Sequence[Reading]) -> bool:
+    return all(reading.quality is Quality.BAD and reading.reason in _SILENCE for reading in readings)

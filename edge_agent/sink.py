@@ -1,0 +1,123 @@
+"""Takes readings and events to the buffer, and keeps them in memory while the disk refuses."""
+
+import asyncio
+import logging
+import sys
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from edge_agent.buffer.contract import Buffer, BufferUnavailable
+from models.reading import GATEWAY, Event, Item, Reading
+from models.times import Clock
+
+MOST_HELD: Final = 10_000
+"""Readings and events that memory keeps for a disk that refuses: 3 MB."""
+
+RETRY_S: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where whoever has readings or events takes them."""
+
+    async def put(self, items: Sequence[Item]) -> None:
+        """Return once the items survive a loss of power, or, while the disk refuses, are kept in memory."""
+
+
+@dataclass(slots=True)
+class _Lost:
+    """What is lost for good and not yet told."""
+
+    readings: int = 0
+    events: int = 0
+    from_ms: int = sys.maxsize
+    to_ms: int = -sys.maxsize
+
+    def note(self, item: Item) -> None:
+        if item.__class__ is Reading:
+            self.readings += 1
+        else:
+            self.events += 1
+        self.from_ms, self.to_ms = min(self.from_ms, item.measured_ms), max(self.to_ms, item.measured_ms)
+
+    def and_then(self, later: "_Lost") -> "_Lost":
+        return _Lost(
+            self.readings + later.readings,
+            self.events + later.events,
+            min(self.from_ms, later.from_ms),
+            max(self.to_ms, later.to_ms),
+        )
+
+    def told(self, now_ms: int) -> list[Event]:
+        if not self.readings + self.events:
+            return []
+        facts = {"reason": "disk-refused", "readings": self.readings, "events": self.events}
+        facts |= {"from_ms": self.from_ms, "to_ms": self.to_ms}
+        return [
+            Event(device_id=GATEWAY, kind="buffer.gap", data=facts, measured_ms=now_ms, received_ms=now_ms)
+        ]
+
+
+class BufferSink:
+    """A `Sink` for a buffer. What memory cannot hold either is lost, and an event will tell of it."""
+
+    def __init__(self, buffer: Buffer, clock: Clock) -> None:
+        self._buffer, self._clock = buffer, clock
+        self._held: deque[Item] = deque()
+        self._held_events: deque[Item] = deque()  # apart, for they are given up last
+        self._lost = _Lost()
+        self._something_held = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self.lost_total = 0
+
+    @property
+    def held(self) -> int:
+        """How many items wait in memory for the disk."""
+        return len(self._held) + len(self._held_events)
+
+    async def put(self, items: Sequence[Item]) -> None:
+        if self.held:
+            self._hold(items)
+            return
+        try:
+            await self._buffer.append(items)
+        except BufferUnavailable as err:
+            if not self.held:
+                _log.error("the disk refuses readings; up to %d stay in memory: %s", MOST_HELD, err)
+            self._hold(items)
+
+    async def keep_trying(self) -> None:
+        """Bring what is held to the disk as soon as that works again. Runs for ever."""
+        while True:
+            await self._something_held.wait()
+            await self._clock.sleep(RETRY_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Try once to bring to the disk what is held."""
+        async with self._flushing:
+            while self.held:
+                held, lost = [*self._held_events, *self._held], self._lost
+                self._held.clear()
+                self._held_events.clear()
+                self._lost = _Lost()
+                try:
+                    await self._buffer.append([*lost.told(self._clock.now_ms()), *held])
+                except BufferUnavailable:
+                    self._lost = lost.and_then(self._lost)
+                    self._hold(held)
+                    return
+            if self._something_held.is_set():
+                self._something_held.clear()
+                _log.warning("the disk takes readings again")
+
+    def _hold(self, items: Iterable[Item]) -> None:
+        for item in items:
+            (self._held if item.__class__ is Reading else self._held_events).append(item)
+        self._something_held.set()
+        while self.held > MOST_HELD:
+            self._lost.note((self._held or self._held_events).popleft())
+            self.lost_total += 1

@@ -1,0 +1,117 @@
+"""What a gateway says of itself, as the page /status and the command `status` show it."""
+
+from typing import Literal
+
+import msgspec
+
+from edge_agent.buffer.contract import Counts
+from edge_agent.config import DeviceSection
+from edge_agent.polling import DeviceState
+
+
+class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where all items are; see `edge_agent.buffer.contract.Counts`."""
+
+    epoch: str
+    produced: int
+    delivered: int
+    pending: int
+    quarantined: int
+    dropped: int
+    conserved: bool
+    batches_pending: int
+    batches_kept: int
+    bytes_used: int
+    oldest_pending_ms: int | None
+    held_in_memory: int = 0  # because the disk refuses them
+    lost_from_memory: int = 0
+
+    @classmethod
+    def of(
+        cls, counts: Counts, *, epoch: bytes, held_in_memory: int = 0, lost_from_memory: int = 0
+    ) -> "BufferStatus":
+        return cls(
+            epoch=epoch.hex(),
+            produced=counts.produced,
+            delivered=counts.delivered,
+            pending=counts.pending,
+            quarantined=counts.quarantined,
+            dropped=counts.dropped,
+            conserved=counts.conserved,
+            batches_pending=counts.batches_pending,
+            batches_kept=counts.batches_kept,
+            bytes_used=counts.bytes_used,
+            oldest_pending_ms=counts.oldest_pending_ms,
+            held_in_memory=held_in_memory,
+            lost_from_memory=lost_from_memory,
+        )
+
+
+class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether what is read arrives."""
+
+    state: Literal["ok", "failing", "not-enrolled"]
+    problem: str = ""
+    needs_a_human: bool = False
+    gateway_id: str = ""
+    url: str = ""
+    certificate_expires: str = ""
+    delivered_batches: int = 0
+    last_receipt_ms: int | None = None
+
+
+class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a device answers."""
+
+    id: str
+    name: str
+    bus: str
+    profile: str
+    period_s: float
+    state: Literal["ok", "lost", "new"]
+    reason: str = ""
+    lost_since_ms: int | None = None
+    answered_ms: int | None = None
+    polls: int = 0
+    missed_polls: int = 0
+
+    @classmethod
+    def of(cls, device: DeviceSection, state: DeviceState) -> "DeviceStatus":
+        is_lost = state.lost_since_ms is not None
+        return cls(
+            id=device.id,
+            name=device.name,
+            bus=device.bus,
+            profile=device.profile,
+            period_s=device.period_s,
+            state="lost" if is_lost else "ok" if state.answered_ms is not None else "new",
+            reason=state.reason.name.lower() if is_lost else "",
+            lost_since_ms=state.lost_since_ms,
+            answered_ms=state.answered_ms,
+            polls=state.polls,
+            missed_polls=state.missed_polls,
+        )
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole page."""
+
+    running: bool
+    version: str
+    now_ms: int
+    started_ms: int | None
+    buffer: BufferStatus | None
+    uplink: UplinkStatus
+    devices: list[DeviceStatus]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing needs anybody."""
+        return (
+            self.running
+            and self.uplink.state == "ok"
+            and all(device.state != "lost" for device in self.devices)
+            and self.buffer is not None
+            and self.buffer.conserved
+            and not self.buffer.held_in_memory
+        )

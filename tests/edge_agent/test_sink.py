@@ -1,0 +1,97 @@
+"""While the disk refuses, readings stay in memory; what is lost is told."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from edge_agent.buffer.contract import BufferUnavailable, SeqRange
+from edge_agent.buffer.sqlite import SqliteBuffer
+from edge_agent.sink import MOST_HELD, RETRY_S, BufferSink
+from models.reading import Event, Item
+from tests.support.clocks import VirtualClock
+from tests.support.items import Sealer, a_reading, an_event, drain, readings, values
+
+
+class RefusingDisk:
+    """A buffer on a disk that refuses until it is told otherwise."""
+
+    def __init__(self, buffer: SqliteBuffer) -> None:
+        self._buffer = buffer
+        self.refuses = False
+
+    async def append(self, items: Sequence[Item]) -> SeqRange:
+        if self.refuses:
+            raise BufferUnavailable("disk full")
+        return await self._buffer.append(items)
+
+
+@pytest.fixture
+def disk(buffer: SqliteBuffer) -> RefusingDisk:
+    return RefusingDisk(buffer)
+
+
+@pytest.fixture
+def sink(disk: RefusingDisk, clock: VirtualClock) -> BufferSink:
+    return BufferSink(disk, clock.clock)  # type: ignore[arg-type]  # a sink appends and does nothing else
+
+
+async def test_what_the_disk_takes_is_not_held(sink: BufferSink, buffer: SqliteBuffer) -> None:
+    await sink.put(readings(5))
+    assert sink.held == 0
+    assert (await buffer.counts()).produced == 5
+
+
+async def test_readings_wait_in_memory_and_are_stored_in_their_order(
+    sink: BufferSink,
+    disk: RefusingDisk,
+    buffer: SqliteBuffer,
+    clock: VirtualClock,
+    sealer: Sealer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = asyncio.create_task(sink.keep_trying())
+    disk.refuses = True
+    for number in range(20):
+        await sink.put(readings(5, first=5 * number))
+        await clock.advance(1)
+    assert sink.held == 100
+    disk.refuses = False
+    await sink.put(readings(5, first=100))
+    await clock.advance(2 * RETRY_S)
+    await sink.flush()
+    await sink.put(readings(5, first=105))
+    assert sink.held == 0
+    assert values(await drain(buffer, sealer)) == values(readings(110))
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_memory_gives_up_the_oldest_readings_and_no_event_and_tells_it(
+    sink: BufferSink, disk: RefusingDisk, buffer: SqliteBuffer, sealer: Sealer
+) -> None:
+    disk.refuses = True
+    for number in range(10):
+        await sink.put([an_event(number)])
+    for number in range(12):
+        await sink.put(readings(1000, first=1000 * number))
+        await sink.flush()
+    assert sink.held == MOST_HELD
+    assert sink.lost_total == 12_010 - MOST_HELD
+    disk.refuses = False
+    await sink.flush()
+    sent = await drain(buffer, sealer)
+    events = [item for item in sent if isinstance(item, Event)]
+    assert [event.data["n"] for event in events if event.kind == "door.opened"] == list(range(10))
+    [gap] = [event.data for event in events if event.kind == "buffer.gap"]
+    assert (gap["reason"], gap["readings"], gap["events"]) == ("disk-refused", 2010, 0)
+    assert values(sent) == [float(n) for n in range(2010, 12_000)]
+    await sink.put([a_reading()])
+    assert len(await drain(buffer, sealer)) == 1  # the gap is told once
+
+
+async def test_events_are_given_up_when_there_is_nothing_else(sink: BufferSink, disk: RefusingDisk) -> None:
+    disk.refuses = True
+    await sink.put([an_event(number) for number in range(MOST_HELD + 5)])
+    assert (sink.held, sink.lost_total) == (MOST_HELD, 5)
