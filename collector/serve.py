@@ -26,12 +26,11 @@ from collector.store.engine import Store
 from models.errors import NeedsAHuman, RetryLater
 from models.times import Clock
 
-ENERGY_EVERY_S = 30.0
-INSIGHT_EVERY_S = 300.0  # detectors look at hours
-OUTBOX_EVERY_S = 5.0
 CERTIFICATE_EVERY_S = 86_400.0
 GRACE_S = 10  # for answers that are under way when the collector is told to stop
 KEEP_ALIVE_S = 75  # a gateway sends every 10 s or so: a new connection each time would cost a handshake
+
+Sleep = Callable[[float], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -48,24 +47,37 @@ class Listening:
     http_port: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How long each job rests after a round, in seconds of this machine, whatever clock the readings have."""
+
+    energy_s: float = 30.0
+    insight_s: float = 300.0  # detectors look at hours
+    outbox_s: float = 5.0
+
+
 class JobLoop:
     """Runs one job again and again. A job that fails for good stops alone, and `/readyz` says so."""
 
     def __init__(
-        self, name: str, run_once: Callable[[], Awaitable[object]], every_s: float, clock: Clock
+        self,
+        name: str,
+        run_once: Callable[[], Awaitable[object]],
+        rest_s: float,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.name = name
         self.alive = True
         self._run_once = run_once
-        self._every_s = every_s
-        self._clock = clock
+        self._rest_s = rest_s
+        self._sleep = sleep
         self._is_failing = False
 
     async def run(self) -> None:
         try:
             while True:
                 await self._try()
-                await self._clock.sleep(self._every_s)
+                await self._sleep(self._rest_s)
         except Exception:
             self.alive = False
             _log.exception("%s has stopped: start the collector again, and report this", self.name)
@@ -89,6 +101,7 @@ async def run_collector(
     clock: Clock,
     stop: asyncio.Event,
     ready: Callable[[Listening], None] = lambda _: None,
+    rounds: Rounds = Rounds(),  # frozen
 ) -> None:
     """Serve until `stop` is set; what has been begun is then finished. `ready` is called once it serves.
 
@@ -115,7 +128,7 @@ async def run_collector(
         with contextlib.suppress(ModuleNotFoundError):
             from collector.energy.job import EnergyJob
 
-            loops.append(JobLoop("energy", EnergyJob(store, clock).run_once, ENERGY_EVERY_S, clock))
+            loops.append(JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s))
         with contextlib.suppress(ModuleNotFoundError):
             from collector.insight.job import InsightJob
 
@@ -123,13 +136,12 @@ async def run_collector(
                 JobLoop(
                     "insight",
                     InsightJob(store, clock, settings.detectors).run_once,
-                    INSIGHT_EVERY_S,
-                    clock,
+                    rounds.insight_s,
                 )
             )
         for job in outbox_jobs(store, clock, settings.receivers):
             opened.push_async_callback(job.close)
-            loops.append(JobLoop(f"outbox {job.name}", job.run_once, OUTBOX_EVERY_S, clock))
+            loops.append(JobLoop(f"outbox {job.name}", job.run_once, rounds.outbox_s))
 
         tls = _tls_context(home)
         servers = [_Server(_tls_config(app, tls)), *([_Server(_config(app))] if len(sockets) > 1 else [])]

@@ -6,7 +6,6 @@ import contextlib
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +20,6 @@ FOLDER = Path(".demo")
 HTTP_PORT = 8080
 DAY_S = 86_400
 MONDAY_MS = 1_772_380_800_000  # 2 March 2026, 00:00 in Beijing
-SETTING_UP_S = 9.0  # real: until the agent runs; simulated time stands still so long
 HISTORY_S = 9.75 * DAY_S  # until Wednesday evening, at
 HISTORY_SPEED = 16_000  # that is a sweep of all meters in 0.1 s
 EVENING_SPEED = 1_200  # a sweep in 1.5 s: slow enough to be disturbed in the middle
@@ -36,7 +34,7 @@ def main() -> int:
     once = parser.parse_args().once
     console = Console(stderr=True)
     speed = EVENING_SPEED if once else LATER_SPEED
-    pace = Pace(time.monotonic() + SETTING_UP_S, MONDAY_MS, (Leg(0, HISTORY_SPEED), Leg(HISTORY_S, speed)))
+    pace = Pace(str(FOLDER / "start"), MONDAY_MS, (Leg(0, HISTORY_SPEED), Leg(HISTORY_S, speed)))
     try:
         return asyncio.run(_run(pace, console, once=once))
     except PartFailed as err:

@@ -1,17 +1,22 @@
 """A clock that runs through weeks in a minute, the same in every process that is given its `Pace`.
 
 It is made from the machine's monotonic clock, which all processes share, by a line of straight pieces:
-so many simulated seconds pass in each real second until the next piece begins.
+so many simulated seconds pass in each real second until the next piece begins. It stands still until
+somebody writes the real time of its beginning into the pace's file.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from models.times import Clock
+
+_LOOK_EVERY_S = 0.05  # for the beginning
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -24,13 +29,20 @@ class Leg(msgspec.Struct, frozen=True):
 class Pace(msgspec.Struct, frozen=True):
     """When simulated time begins, in real and simulated terms, and how fast it goes."""
 
-    real_start_s: float  # of CLOCK_MONOTONIC
+    start_file: str  # holds the real time of the beginning, of CLOCK_MONOTONIC, as soon as there is one
     start_ms: int  # simulated, since 1970 UTC
     legs: tuple[Leg, ...]
 
     def encode(self) -> str:
         """As an argument of another process."""
         return msgspec.json.encode(self).decode()
+
+    def begin(self) -> None:
+        """Let simulated time begin now, in every process."""
+        file = Path(self.start_file)
+        new = file.with_suffix(".new")
+        new.write_text(repr(time.monotonic()))
+        new.rename(file)
 
     @classmethod
     def decode(cls, text: str) -> "Pace":
@@ -40,46 +52,58 @@ class Pace(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class _Piece:
     simulated_s: float
-    real_s: float
+    real_s: float  # since the beginning
     speed: float
 
 
 class FastClock:
-    """Simulated time as a function of real time, and back."""
+    """Simulated time as a function of real time, and back; both in seconds since the beginning."""
 
     def __init__(self, pace: Pace) -> None:
-        self._start_ms = pace.start_ms
+        self._pace = pace
         self._pieces = _pieces(pace)
+        self._real_start_s: float | None = None
 
     def simulated_s(self, real_s: float) -> float:
-        """How much simulated time has passed at a real (monotonic) time; 0 before its beginning."""
-        real_s = max(real_s, self._pieces[0].real_s)
-        piece = next((p for p in reversed(self._pieces) if p.real_s <= real_s), self._pieces[0])
-        return piece.simulated_s + (real_s - piece.real_s) * piece.speed
+        """How much simulated time has passed after so much real time."""
+        piece = next(p for p in reversed(self._pieces) if p.real_s <= max(real_s, 0.0))
+        return piece.simulated_s + (max(real_s, 0.0) - piece.real_s) * piece.speed
 
     def real_s(self, simulated_s: float) -> float:
-        """The real (monotonic) time at which so much simulated time has passed."""
-        piece = next((p for p in reversed(self._pieces) if p.simulated_s <= simulated_s), self._pieces[0])
+        """After how much real time so much simulated time has passed."""
+        piece = next(p for p in reversed(self._pieces) if p.simulated_s <= max(simulated_s, 0.0))
         return piece.real_s + (simulated_s - piece.simulated_s) / piece.speed
 
     def elapsed_s(self) -> float:
-        return self.simulated_s(time.monotonic())
+        """Simulated seconds since the beginning; 0 before it."""
+        if (start_s := self._start()) is None:
+            return 0.0
+        return self.simulated_s(time.monotonic() - start_s)
 
     async def sleep(self, seconds: float) -> None:
-        due = self.real_s(self.elapsed_s() + seconds)
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        """Wait for so many simulated seconds."""
+        due_s = self.real_s(self.elapsed_s() + seconds)
+        while (start_s := self._start()) is None:  # noqa: ASYNC110  # another process writes the file
+            await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(max(0.0, start_s + due_s - time.monotonic()))
 
     def clock(self) -> Clock:
         return Clock(
-            now_ms=lambda: self._start_ms + round(self.elapsed_s() * 1000),
+            now_ms=lambda: self._pace.start_ms + round(self.elapsed_s() * 1000),
             monotonic_s=self.elapsed_s,
             sleep=self.sleep,
         )
 
+    def _start(self) -> float | None:
+        if self._real_start_s is None:
+            with contextlib.suppress(FileNotFoundError):
+                self._real_start_s = float(Path(self._pace.start_file).read_text())
+        return self._real_start_s
+
 
 def _pieces(pace: Pace) -> Sequence[_Piece]:
     pieces: list[_Piece] = []
-    real_s = pace.real_start_s
+    real_s = 0.0
     for leg in pace.legs:
         if pieces:
             real_s += (leg.after_s - pieces[-1].simulated_s) / pieces[-1].speed

@@ -40,13 +40,6 @@ def empty(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def on_free_ports(scenario: Scenario) -> str:
-    """The scenario as a file, each rack on any free port."""
-    racks = [rack.model_copy(update={"port": 0}) for rack in scenario.racks]
-    document = scenario.model_copy(update={"racks": tuple(racks)}).model_dump(mode="json", exclude_unset=True)
-    return yaml.safe_dump(document, allow_unicode=True)
-
-
 def gateway_yaml(scenario: Scenario, ports: list[int], health_port: int) -> str:
     """What a technician writes for this building."""
     buses = [

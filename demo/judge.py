@@ -55,10 +55,10 @@ class Api:
             page = await self.get(path, limit=_PAGE, cursor=page["next_cursor"], **query)
 
 
-async def compare(api: Api, ledger: Path) -> Tally:
+async def compare(api: Api, ledger: Path, *, from_ms: int, to_ms: int) -> Tally:
     """Every value that the meters showed, against every value that the collector stored."""
     shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
-    for entry in produced(ledger):
+    for entry in sorted(produced(ledger), key=lambda entry: entry.served_ms):
         shown[entry.meter_id, entry.point].append(Shown(entry.value, entry.confirmed))
     devices = {device["id"]: device["device_id"] async for device in api.items("/devices")}
     points = [point async for point in api.items("/points")]
@@ -68,7 +68,8 @@ async def compare(api: Api, ledger: Path) -> Tally:
     async def one(point: dict[str, Any]) -> None:
         async with at_once:
             path = f"/points/{point['site']}/{point['id']}/readings"
-            stored = [item["value"] async for item in api.items(path) if item["value"] is not None]
+            readings = api.items(path, **{"from": from_ms, "to": to_ms})
+            stored = [item["value"] async for item in readings if item["value"] is not None]
         tolerance = 0.5 * 10 ** -point["decimals"] * (1 + 1e-6)
         total.add(
             tally(shown.pop((devices[point["device"]], point["name"]), []), stored, tolerance=tolerance)

@@ -1,4 +1,4 @@
-"""The process of the simulated meters. Arguments: pace, scenario file, ledger file."""
+"""The process of the simulated meters. Arguments: pace, ledger file."""
 
 import asyncio
 import json
@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 from demo.clock import FastClock, Pace
-from simulators.scenario import Scenario, load_scenario
+from simulators.scenario import shipped_scenario
 from simulators.site import running
 
 
-async def serve(pace: Pace, scenario: Scenario, ledger: Path) -> None:
+async def serve(pace: Pace, ledger: Path) -> None:
     """Serve until SIGTERM; say first, in one line of JSON, on which ports."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with running(
-        scenario,
+        shipped_scenario("office").on_free_ports(),
         clock=FastClock(pace).clock(),
         ledger=ledger,
         start_ms=pace.start_ms,
@@ -26,6 +26,4 @@ async def serve(pace: Pace, scenario: Scenario, ledger: Path) -> None:
 
 
 if __name__ == "__main__":
-    file = Path(sys.argv[2])
-    scenario = load_scenario(file.read_bytes(), file.name)
-    asyncio.run(serve(Pace.decode(sys.argv[1]), scenario, Path(sys.argv[3])))
+    asyncio.run(serve(Pace.decode(sys.argv[1]), Path(sys.argv[2])))

@@ -76,10 +76,12 @@ async def play_once(stage: Stage, console: Console, history_s: float) -> Outcome
             stage.check()
             await asyncio.sleep(0.5)
         console.print("Stopping the agent, then asking the collector for every reading …")
+        await stage.meters.stop()  # first, with the agent's connections open: then all they showed counts
         outcome.agent_exit = await stage.agent.stop()
-        await stage.meters.stop()
         await _drained(api)
-        outcome.tally = await compare(api, stage.ledger)
+        outcome.tally = await compare(
+            api, stage.ledger, from_ms=stage.start_ms, to_ms=stage.clock.clock().now_ms()
+        )
         outcome.alerts = await alerts(api)
     outcome.mails, outcome.posts = len(stage.received.subjects), len(stage.received.posts)
     outcome.seconds = time.monotonic() - began

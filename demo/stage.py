@@ -13,7 +13,7 @@ import httpx
 import yaml
 
 from demo.clock import FastClock, Pace
-from demo.files import empty, gateway_yaml, on_free_ports
+from demo.files import empty, gateway_yaml
 from demo.processes import Part, PartFailed, command, module
 from demo.sinks import Received, sinks
 from simulators.network import Network, network
@@ -29,6 +29,7 @@ class Stage:
     folder: Path
     scenario: Scenario
     clock: FastClock
+    start_ms: int
     meters: Part
     collector: Part
     agent: Part
@@ -62,11 +63,9 @@ async def stage(folder: Path, pace: Pace, *, http_port: int) -> AsyncIterator[St
         await _make_collector(home, net.port, port, http_port, received)
 
         ledger = folder / "meters.ledger"
-        scenario_file = folder / "scenario.yaml"
-        scenario_file.write_text(on_free_ports(scenario))
         meters = Part(
             "meters",
-            module("demo.meters", pace.encode(), str(scenario_file), str(ledger)),
+            module("demo.meters", pace.encode(), str(ledger)),
             folder / "meters.log",
         )
         collector = Part(
@@ -86,15 +85,15 @@ async def stage(folder: Path, pace: Pace, *, http_port: int) -> AsyncIterator[St
         )
         await command("edge-agent", "enroll", made["token"], "--config", str(config))
         scopes = ("--scope", "read", "--scope", "alerts:write")
-        token = await command(
-            "collector", "api-token", "create", "--dir", str(home), "--name", "demo", *scopes
-        )
+        token = await command("collector", "api-token", "--dir", str(home), "--name", "demo", *scopes)
         opened.push_async_callback(agent.stop)
         await agent.start()
+        await asyncio.to_thread(pace.begin)
         yield Stage(
             folder=folder,
             scenario=scenario,
             clock=FastClock(pace),
+            start_ms=pace.start_ms,
             meters=meters,
             collector=collector,
             agent=agent,

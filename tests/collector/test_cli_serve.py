@@ -126,7 +126,7 @@ class Job:
 
 @contextlib.asynccontextmanager
 async def looping(job: Job, clock: VirtualClock) -> AsyncIterator[JobLoop]:
-    loop = JobLoop("test", job.run_once, 30, clock.clock)
+    loop = JobLoop("test", job.run_once, 30, clock.clock.sleep)
     task = asyncio.create_task(loop.run())
     await settle()
     yield loop
