@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import Depends, FastAPI
 
 from collector.api import alerts, consumption, health, inventory, metrics, readings, stream
-from collector.api.access import reads, writes_alerts
+from collector.api.access import reads, writes_alerts, writes_gateways
 from collector.api.answers import DescribedApi
 from collector.api.live import LiveHub
 from collector.api.metrics import Metrics
@@ -27,7 +27,7 @@ _DESCRIPTION: Final = """
 Everything that gateways brought in: where it came from, what it adds up to, and what is wrong.
 
 * **Tokens.** `collector api-token` makes them; send `Authorization: Bearer ght_…`. A token has scopes
-  (`read`, `alerts:write`) and may be restricted to sites: of other sites it sees nothing.
+  (`read`, `alerts:write`, `gateways:write`) and may be restricted to sites: of other sites it sees nothing.
 * **Times** are ISO 8601 with zone or milliseconds since 1970; answers are in UTC.
 * **Lists** come in pages: hand `next_cursor` back as `cursor` until it is null. Nothing that was there
   when you began is left out or repeated, whatever is stored meanwhile.
@@ -70,6 +70,7 @@ def create_app(
     for module in (inventory, readings, consumption, alerts, stream):
         app.include_router(module.router, dependencies=[Depends(reads), known])
     app.include_router(alerts.actions, dependencies=[Depends(writes_alerts), known])
+    app.include_router(inventory.actions, dependencies=[Depends(writes_gateways), known])
     app.include_router(metrics.router)
     app.include_router(health.router)
     install_pages(app)

@@ -121,6 +121,8 @@ def _unauthorized(code: str, detail: str) -> ApiProblem:
 
 reads = Requires("read")
 writes_alerts = Requires("alerts:write")
+writes_gateways = Requires("gateways:write")
 
 Reads = Annotated[Caller, Depends(reads)]
 WritesAlerts = Annotated[Caller, Depends(writes_alerts)]
+WritesGateways = Annotated[Caller, Depends(writes_gateways)]

@@ -2,18 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import Row, Select, func, select
 
 from collector.api import examples
-from collector.api.access import Caller, Reads
+from collector.api.access import Caller, Reads, WritesGateways
 from collector.api.answers import answers
 from collector.api.pages import Order, read_page
 from collector.api.parameters import Page, SiteCode
+from collector.api.problems import not_found
 from collector.api.shapes import DeviceItem, GatewayItem, PageOf, PointItem, SiteItem, moment, moment_or_none
+from collector.identity.enrolment import revoke_gateway
 from collector.store import schema
 
 router = APIRouter(prefix="/api/v1", tags=["inventory"])
+actions = APIRouter(prefix="/api/v1", tags=["inventory"])
 
 ONLINE_PERIODS = 3  # two batches may be late before a gateway counts as gone
 ONLINE_AT_LEAST_MS = 180_000  # gateways seal a batch every some seconds; a restart takes less than this
@@ -82,21 +85,52 @@ async def gateways(
         ("gateways", site, state),
     )
     now_ms = request.app.state.clock.now_ms()
-    items = [
-        GatewayItem(
-            id=row.id,
-            site=scoped.sites[row.site_id].code,
-            name=row.name,
-            state=row.state,
-            online=is_online(row, now_ms),
-            enrolled_at=moment(row.enrolled_ms),
-            revoked_at=moment_or_none(row.revoked_ms),
-            last_seen_at=moment_or_none(row.last_seen_ms),
-            clock_skew_ms=row.clock_skew_ms,
-        )
-        for row in rows
-    ]
+    items = [_gateway_item(row, scoped, now_ms) for row in rows]
     return PageOf(items=items, next_cursor=cursor)
+
+
+def _gateway_item(row: Row[Any], caller: Caller, now_ms: int) -> GatewayItem:
+    return GatewayItem(
+        id=row.id,
+        site=caller.sites[row.site_id].code,
+        name=row.name,
+        state=row.state,
+        online=is_online(row, now_ms),
+        enrolled_at=moment(row.enrolled_ms),
+        revoked_at=moment_or_none(row.revoked_ms),
+        last_seen_at=moment_or_none(row.last_seen_ms),
+        clock_skew_ms=row.clock_skew_ms,
+    )
+
+
+@actions.post(
+    "/gateways/{gateway_id}/revoke",
+    summary="Accept nothing more of a gateway",
+    responses=answers(
+        examples.GATEWAY | {"state": "revoked", "online": False, "revoked_at": "2025-11-03T00:09:00.000Z"},
+        404,
+    ),
+)
+async def revoke(
+    request: Request,
+    caller: WritesGateways,
+    gateway_id: Annotated[
+        str, Path(max_length=100, description="Id of the gateway.", examples=["gw-4f1d2c9a7b30"])
+    ],
+) -> GatewayItem:
+    """For a gateway that was lost or replaced. What it delivered stays; to come back it must be enrolled.
+
+    A gateway that is revoked already stays as it is.
+    """
+    state = request.app.state
+    statement = gateways_of(caller).where(schema.gateway.c.id == gateway_id)
+    async with state.store.read() as connection:
+        if (await connection.execute(statement)).one_or_none() is None:
+            raise not_found(f"There is no gateway {gateway_id!r}.", "/api/v1/gateways lists them.")
+    await revoke_gateway(state.store, gateway_id, now_ms=state.real_now_ms())
+    async with state.store.read() as connection:
+        row = (await connection.execute(statement)).one()
+    return _gateway_item(row, caller, state.clock.now_ms())
 
 
 @router.get("/devices", summary="Devices", responses=answers(examples.page(examples.DEVICE), 404))

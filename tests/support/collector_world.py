@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Table, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.api.live import LiveHub
 from collector.app import create_app
@@ -33,14 +34,33 @@ class World:
     store: Store
     now_ms: int
     numbers: dict[tuple[str, int], int] = field(default_factory=dict)
+    _open: AsyncConnection | None = None
+
+    @contextlib.asynccontextmanager
+    async def at_once(self) -> AsyncIterator[None]:
+        """All that is written meanwhile is one transaction."""
+        async with self.store.write() as connection:
+            self._open = connection
+            try:
+                yield
+            finally:
+                self._open = None
+
+    @contextlib.asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        if self._open is not None:
+            yield self._open
+        else:
+            async with self.store.write() as connection:
+                yield connection
 
     async def add(self, table: Table, **values: Any) -> None:
-        async with self.store.write() as connection:
+        async with self._writing() as connection:
             await connection.execute(insert(table).values(**values))
 
     async def add_all(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
-            async with self.store.write() as connection:
+            async with self._writing() as connection:
                 await connection.execute(insert(table), [dict(row) for row in rows])
 
     def number(self, table: str, site_id: int) -> int:
@@ -157,7 +177,7 @@ class World:
             "stored_ms": self.now_ms if stored_ms is None else stored_ms,
         }
         statement = upsert(schema.latest).values(site_id=site_id, point_id=point_id, **row)
-        async with self.store.write() as connection:
+        async with self._writing() as connection:
             await connection.execute(statement.on_conflict_do_update(set_=row))
 
     async def hours(

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from collector.api.live import LiveHub
 from collector.identity.tokens import SCOPES, issue_api_token, revoke_api_token
-from collector.store.schema import alert, alert_change, finding, quarantine
+from collector.store.schema import alert, alert_change, finding, gateway, quarantine
 from collector.store.schema import event as events
 from tests.support.collector import StandingClock
 from tests.support.collector_world import REAL_NOW_MS, TOKENS_MADE_MS, World, an_app, client_of, serving
@@ -42,6 +42,7 @@ ROUTES: Final = {
     ("get", "/api/v1/stream"): Route("read"),
     ("post", "/api/v1/alerts/{site}/{alert_id}/acknowledge"): Route("alerts:write", by_site=False),
     ("post", "/api/v1/alerts/{site}/{alert_id}/resolve"): Route("alerts:write", by_site=False),
+    ("post", "/api/v1/gateways/{gateway_id}/revoke"): Route("gateways:write", by_site=False),
     ("get", "/metrics"): Route("read", by_site=False),
 }
 OPEN: Final = {("get", "/healthz"), ("get", "/readyz")}
@@ -50,6 +51,7 @@ STREAM: Final = ("get", "/api/v1/stream")
 
 def address(key: tuple[str, str], site: str = "own", query: str = "") -> str:
     path = key[1].replace("{site}", site).replace("{point_id}", "1").replace("{alert_id}", "1")
+    path = path.replace("{gateway_id}", "gw-mine" if site == "own" else f"gw-{OTHERS}")
     return f"{path}?{ROUTES[key].query}&{query}".rstrip("&?")
 
 
@@ -163,7 +165,7 @@ async def test_a_token_of_one_site_sees_nothing_of_another(app: FastAPI, two_sit
                 continue
             assert answer.status_code == 200, (key, answer.text)
             assert "mine" in answer.text or "own" in answer.text or answer.json()["items"], key
-            if "{site}" in key[1]:
+            if "{" in key[1]:
                 assert (await client.request(key[0], address(key, "theirs"))).status_code == 404, key
             if route.by_site:
                 other = await client.request(key[0], address(key, query="site=theirs"))
@@ -177,10 +179,13 @@ async def test_a_token_of_one_site_changes_nothing_of_another(app: FastAPI, two_
     async with client_of(app, token) as client:
         for action in ("acknowledge", "resolve"):
             assert (await client.post(f"/api/v1/alerts/theirs/1/{action}")).status_code == 404
+        assert (await client.post(f"/api/v1/gateways/gw-{OTHERS}/revoke")).status_code == 404
     async with two_sites.store.read() as connection:
         states = (await connection.execute(select(alert.c.site_id, alert.c.state))).all()
         changes = (await connection.execute(select(alert_change.c.by))).scalars().all()
+        revoked = (await connection.execute(select(gateway.c.id).where(gateway.c.state == "revoked"))).all()
     assert {state for _, state in states} == {"firing"}
+    assert revoked == []
     assert set(changes) == {"collector"}
 
 

@@ -1,10 +1,11 @@
 """What the lists say of gateways, devices, points, readings and consumption."""
 
 import httpx
+from fastapi import FastAPI
 
 from collector.store.schema import quarantine
 from models.times import HOUR_MS, hour_of, utc_text
-from tests.support.collector_world import EPOCH, World
+from tests.support.collector_world import EPOCH, REAL_NOW_MS, World, client_of
 
 MINUTE_MS = 60_000
 
@@ -79,6 +80,22 @@ async def test_a_gateway_is_online_as_long_as_its_slowest_rhythm_allows(
     }
     active = (await reader.get("/api/v1/gateways?state=active")).json()["items"]
     assert "gw-5-gone" not in {item["id"] for item in active}
+
+
+async def test_a_lost_gateway_is_revoked_once_and_keeps_what_it_brought(app: FastAPI, world: World) -> None:
+    site = await world.site("hq", "HQ")
+    await world.gateway(site, "gw-1", "One", last_seen_ms=world.now_ms)
+    await world.device(site, "gw-1", "m", "m")
+    async with client_of(app, await world.token("keeper", "gateways:write", "read")) as client:
+        first = (await client.post("/api/v1/gateways/gw-1/revoke")).json()
+        again = (await client.post("/api/v1/gateways/gw-1/revoke")).json()
+        assert (first["state"], first["online"], first["revoked_at"]) == (
+            "revoked",
+            False,
+            utc_text(REAL_NOW_MS),
+        )
+        assert again == first
+        assert len((await client.get("/api/v1/devices")).json()["items"]) == 1
 
 
 async def test_points_are_found_by_device_and_kind(reader: httpx.AsyncClient, world: World) -> None:

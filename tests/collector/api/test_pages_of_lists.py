@@ -127,10 +127,11 @@ async def test_alerts_come_newest_first_once_each(
     site = await world.site(code, code)
 
     async def open_alerts(moments: list[int]) -> set[int]:
-        return {
-            await world.alert(site, f"x:{world.number('x', site)}", {}, opened_ms=ms - ms % 50)
-            for ms in moments
-        }
+        async with world.at_once():
+            return {
+                await world.alert(site, f"x:{world.number('x', site)}", {}, opened_ms=ms - ms % 50)
+                for ms in moments
+            }
 
     there = await open_alerts(initial)
 

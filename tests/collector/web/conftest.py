@@ -32,7 +32,8 @@ def app(store: Store, standing: StandingClock, live: LiveHub) -> FastAPI:
 
 @pytest.fixture
 async def town(world: World) -> Town:
-    return await build_town(world)
+    async with world.at_once():
+        return await build_town(world)
 
 
 @pytest.fixture
