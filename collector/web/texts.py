@@ -51,7 +51,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "tile.critical": ("其中严重 {n} 条", "{n} critical"),
     "tile.calm": ("一切正常", "all is well"),
     "tile.also": ("另有 {what}", "also {what}"),
-    "tile.meters_sum": ("{n} 个计量点合计", "sum of {n} metering points"),
+    "tile.meters_sum": ("{n} 个计量点合计", "metering points summed: {n}"),
     "category.01": ("电", "electricity"),
     "category.02": ("水", "water"),
     "category.03": ("燃气", "gas"),

@@ -65,7 +65,7 @@ async def test_the_overview_counts_gateways_devices_consumption_and_alerts(
     assert '<p class="big">2<small>/ 4</small></p>' in page
     assert "2 not online" in page
     assert "1 without fresh data" in page
-    assert "sum of 1 metering points" in page  # the meters of the parts are in the main meter already
+    assert "metering points summed: 1" in page  # the meters of the parts are in the main meter already
     assert "water 27.1 m3" in page
     assert "1 critical" in page
     assert "Clock offset +42 s" in page
