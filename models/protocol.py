@@ -101,11 +101,10 @@ class EnrollmentToken(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def decode(cls, text: str) -> "EnrollmentToken":
-        """Spaces and line breaks, as copying brings them in, are ignored."""
-        text = "".join(text.split())
-        if not text.startswith(_TOKEN_PREFIX):
+        """Line breaks, as copying brings them in, and whatever stands before the token are ignored."""
+        _, found, packed = "".join(text.split()).rpartition(_TOKEN_PREFIX)
+        if not found:
             raise TokenMalformed(f"an enrolment token begins with {_TOKEN_PREFIX!r}; copy it whole")
-        packed = text.removeprefix(_TOKEN_PREFIX)
         try:
             fields = msgspec.msgpack.decode(
                 base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True),

@@ -14,6 +14,10 @@ def test_a_token_is_read_back_though_a_mail_program_broke_its_lines() -> None:
     assert EnrollmentToken.decode(f"  {text[:40]}\n{text[40:]}\r\n") == TOKEN
 
 
+def test_a_token_is_found_in_the_command_that_was_copied_with_it() -> None:
+    assert EnrollmentToken.decode(f"On the gateway:\n\nedge-agent enroll {TOKEN.encode()}\n") == TOKEN
+
+
 @pytest.mark.parametrize("length", [0, 4, 5, 20, 100])
 def test_a_token_that_was_cut_off_is_refused_with_what_to_do(length: int) -> None:
     with pytest.raises(TokenMalformed, match="copy it whole"):
