@@ -134,9 +134,7 @@ class Wire(asyncio.Protocol):
             self._take(answer)
 
     def _answers(self, frame: bytes) -> bool:
-        if frame.startswith(self._exception):
-            return len(frame) == len(self._exception) + 1
-        return frame.startswith(self._normal) and len(frame) == self._normal_size
+        return frame.startswith((self._normal, self._exception))  # the length is in their headers
 
     def _take(self, frame: bytes) -> None:
         if self._waiting is None or self._waiting.done() or frame == self._request:

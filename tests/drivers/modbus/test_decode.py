@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.modbus.decode import ReplyDecoder, raw_value
@@ -230,6 +230,7 @@ def _numbers(type_: str) -> st.SearchStrategy[float]:
     )
 
 
+@settings(deadline=None)  # machines are busy at times
 @given(data=st.data(), type_=st.sampled_from(sorted(WIDTHS)), order=st.sampled_from(ORDERS))
 def test_every_raw_number_of_every_type_and_order_is_read_back(
     data: st.DataObject, type_: str, order: tuple[str, str]
@@ -239,6 +240,7 @@ def test_every_raw_number_of_every_type_and_order_is_read_back(
     assert raw == (number if math.isfinite(number) else None)
 
 
+@settings(deadline=None)  # machines are busy at times
 @given(
     data=st.data(),
     type_=st.sampled_from(sorted(WIDTHS)),
@@ -274,6 +276,7 @@ def test_every_value_is_the_exact_product_rounded_once(
         assert value == float(Fraction(round(steps), 10**decimals))
 
 
+@settings(deadline=None)  # machines are busy at times
 @given(data=st.data(), order=st.sampled_from(ORDERS))
 def test_many_points_in_one_reply_do_not_disturb_each_other(
     data: st.DataObject, order: tuple[str, str]

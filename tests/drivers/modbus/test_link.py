@@ -95,6 +95,26 @@ async def test_the_answer_that_a_retry_gets_is_the_right_one(
         assert reading.value == float(0x1234)
 
 
+@pytest.mark.parametrize(
+    "name", ["another protocol", "noise", "zeros", "text", "a frame and the half of another"]
+)
+async def test_after_bytes_that_are_no_frames_the_connection_is_made_anew_at_once(
+    server: ByteServer, drivers: Drivers, name: str
+) -> None:
+    server.set(3, 0, TRUE)
+    server.twist = lambda asked, honest: [FOREIGN[name](asked)] if len(server.asked) == 1 else [honest]
+    [reading] = await drivers(a_profile(a_point("x", 0), reply_timeout_s=60)).read()
+    assert reading.value == float(0x1234)
+    assert server.connections == 2
+
+
+async def test_an_echo_that_is_formed_like_a_reply_is_none(server: ByteServer, link: ModbusTcpLink) -> None:
+    """The plan never asks this, and if anybody did, it would still not be taken for an answer."""
+    server.twist = lambda asked, honest: [asked.frame]
+    with pytest.raises(UnusableReply):
+        await link.request(1, bytes.fromhex("0103000014"), 3, 0.05)
+
+
 WHOLE = [
     "another transaction", "transaction 0", "another unit", "another function", "more registers",
     "the request itself", "a function to write",
