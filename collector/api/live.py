@@ -86,7 +86,7 @@ class LiveHub:
         self._subscriptions: set[Subscription] = set()
         self._wake = asyncio.Event()
         self._closed = False
-        self._stored_ms = 0
+        self._stored_ms: int | None = None
         self._seen: dict[PointKey, tuple[int, int]] = {}
         self._change_id = 0
         self._failing = False
@@ -114,6 +114,7 @@ class LiveHub:
         if self._closed:
             subscription.end()
         self._subscriptions.add(subscription)
+        self._wake.set()
         try:
             yield subscription
         finally:
@@ -124,6 +125,8 @@ class LiveHub:
         while not self._closed:
             if self._subscriptions:
                 await self._look()
+            else:
+                self._stored_ms, self._seen = None, {}  # nobody hears: begin anew with the next stream
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()
@@ -144,10 +147,13 @@ class LiveHub:
             subscription.offer(values, alert_sites)
 
     async def _changes(self) -> tuple[list[Row[Any]], set[int]]:
-        recent = latest_points().where(latest.c.stored_ms > self._stored_ms - _OVERLAP_MS)
         newest = select(func.coalesce(func.max(alert_change.c.id), 0))
         changed_sites = select(alert_change.c.site_id).where(alert_change.c.id > self._change_id).distinct()
         async with self._store.read() as connection:
+            if self._stored_ms is None:
+                last = select(func.coalesce(func.max(latest.c.stored_ms), 0))
+                self._stored_ms = int((await connection.execute(last)).scalar_one())
+            recent = latest_points().where(latest.c.stored_ms > self._stored_ms - _OVERLAP_MS)
             rows = (await connection.execute(recent)).all()
             alert_sites = set((await connection.execute(changed_sites)).scalars())
             self._change_id = (await connection.execute(newest)).scalar_one()

@@ -8,6 +8,8 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as DatabaseTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -124,7 +126,9 @@ def install_problems(app: FastAPI, page: PageForProblem) -> None:
         return await answer(request, _from_validation(error))
 
     @app.exception_handler(RetryLater)
-    async def busy(request: Request, error: RetryLater) -> Response:
+    @app.exception_handler(OperationalError)  # such as a database that another program holds
+    @app.exception_handler(DatabaseTimeout)  # every connection is in use
+    async def busy(request: Request, error: Exception) -> Response:
         _log.warning("%s %s: busy: %s", request.method, request.url.path, error)
         return await answer(request, _busy())
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError, TimeoutError
 
 from models.errors import RetryLater
 from tests.support.collector_world import client_of
@@ -66,10 +67,18 @@ async def test_an_unforeseen_error_says_nothing_about_our_insides(
     assert any(incident in record.getMessage() and record.exc_info for record in caplog.records)
 
 
-async def test_busy_says_when_to_come_back(app: FastAPI) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(RetryLater("the disk is locked"), id="ours"),
+        pytest.param(OperationalError("SELECT", {}, Exception("database is locked")), id="database"),
+        pytest.param(TimeoutError("QueuePool limit, connection locked"), id="connections"),
+    ],
+)
+async def test_busy_says_when_to_come_back(app: FastAPI, error: Exception) -> None:
     @app.get("/api/v1/busy")
     async def busy() -> None:
-        raise RetryLater("the database is locked")
+        raise error
 
     answer = await get_problem(app, "GET", "/api/v1/busy")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

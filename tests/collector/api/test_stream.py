@@ -199,3 +199,21 @@ async def test_more_streams_than_the_collector_can_serve_are_refused(
         await take(source, "comment")
         refused = await client.get(f"{url}/api/v1/stream")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "60")
+
+
+async def test_who_comes_after_a_quiet_time_misses_nothing_and_is_not_flooded(
+    url: str, client: httpx.AsyncClient, world: World, live: LiveHub
+) -> None:
+    site, point = await a_point(world)
+    old = await world.point(site, 1, "old_w", "W")
+    await world.latest(site, old, 1.0, stored_ms=world.now_ms - 10 * 60_000)
+    for value in (1.0, 2.0):
+        await world.latest(site, point, value, measured_ms=world.now_ms + int(value))
+        seen = []
+        async with client.stream("GET", f"{url}/api/v1/stream") as answer, aclosing(events(answer)) as source:
+            async for kind, _, data in source:
+                if kind == "comment":
+                    break
+                seen.append((data["point"], data["value"]))
+        assert set(seen) == {(old, 1.0), (point, value)}
+        assert seen.count((old, 1.0)) == 1
