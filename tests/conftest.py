@@ -52,8 +52,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         if not thread.name.startswith("asyncio_")  # the loop's own pool, which ends with the loop
     ]
     for thread in started:
-        if not thread.daemon:
-            thread.join(timeout=5)  # a pool that is shutting down
+        thread.join(timeout=5)  # it may have been told to end, and not have come to it yet
     left = [f"thread {thread.name}" for thread in started if thread.is_alive()]
     left += [f"process {pid}" for pid in _children() - children]
     if _sockets() - sockets:
