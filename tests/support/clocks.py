@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import time
 
 from models.times import Clock
 
@@ -50,7 +51,6 @@ class VirtualClock:
         self._now_s = end_s
         await settle()
 
-
     async def someone_sleeps(self) -> float:
         """Wait, in real time, until a task sleeps; for how long it is going to."""
         while True:
@@ -60,6 +60,20 @@ class VirtualClock:
                 return self._sleepers[0][0] - self._now_s
             self._fell_asleep.clear()
             await self._fell_asleep.wait()
+
+
+def fast_clock(speed: float, start_ms: int = START_MS) -> Clock:
+    """Real time that passes `speed` times as fast, for tests with real sockets."""
+    began_s = time.monotonic()
+
+    def monotonic_s() -> float:
+        return (time.monotonic() - began_s) * speed
+
+    return Clock(
+        now_ms=lambda: start_ms + round(monotonic_s() * 1000),
+        monotonic_s=monotonic_s,
+        sleep=lambda seconds: asyncio.sleep(max(0.0, seconds / speed)),
+    )
 
 
 async def settle() -> None:

@@ -82,10 +82,18 @@ class Collector:
     items: dict[tuple[bytes, int], Item] = field(default_factory=dict)  # by epoch and sequence number
     missing: list[tuple[int, int]] = field(default_factory=list)
     url: str = ""
+    _answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def token(self) -> EnrollmentToken:
         return EnrollmentToken(url=self.url, ca_certificate_der=self.authority.der, secret=self.secret)
+
+    async def until(self, condition: Callable[["Collector"], bool]) -> None:
+        """Wait until a request has been answered after which the condition holds."""
+        async with asyncio.timeout(60):
+            while not condition(self):
+                self._answered.clear()
+                await self._answered.wait()
 
     def paths(self) -> list[str]:
         """What was asked for, without the names of keys."""
@@ -145,6 +153,7 @@ class Collector:
                 head += [f"{name}: {value}" for name, value in answer.headers]
                 writer.write("\r\n".join([*head, "", ""]).encode() + answer.body)
                 await writer.drain()
+                self._answered.set()
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
         line = await reader.readline()
