@@ -63,14 +63,14 @@ class Home:
                 KeyPair(self.ca_certificate.read_bytes(), self.ca_key.read_bytes())
             )
         except (OSError, ValueError, TypeError) as err:
-            raise self._unusable(self.ca_key, err) from err
+            raise self._unusable(f"{self.ca_certificate} with {self.ca_key.name}", err) from err
 
     def private_key(self) -> CollectorPrivateKey:
         """Raise HomeUnusable."""
         try:
             return CollectorPrivateKey.from_bytes(self.envelope_key.read_bytes())
         except (OSError, ValueError) as err:
-            raise self._unusable(self.envelope_key, err) from err
+            raise self._unusable(str(self.envelope_key), err) from err
 
     def ensure_server_certificate(self, names: Sequence[str], now: datetime) -> bool:
         """Certify the server anew when its certificate is missing, lacks a name or has half its life left.
@@ -96,10 +96,10 @@ class Home:
         wanted = {general_name(name) for name in names}
         return wanted <= set(known) and certificate.not_valid_after_utc - now > SERVER_LIFE / 2
 
-    def _unusable(self, path: Path, err: Exception) -> HomeUnusable:
-        what = err.strerror if isinstance(err, OSError) else "is damaged"
+    def _unusable(self, what: str, err: Exception) -> HomeUnusable:
+        why = err.strerror if isinstance(err, OSError) else "damaged"
         return HomeUnusable(
-            f"{path}: {what}; restore it from the backup, or begin anew with `collector init` in an empty "
+            f"{what}: {why}; restore it from the backup, or begin anew with `collector init` in an empty "
             "folder and enrol every gateway again"
         )
 

@@ -146,8 +146,8 @@ def test_a_damaged_or_missing_key_is_named(tmp_path: Path, name: str) -> None:
     home.create_keys(NOW)
     load = home.private_key if name == "envelope.key" else home.authority
     (tmp_path / name).write_text("damaged")
-    with pytest.raises(HomeUnusable, match=f"{name}: is damaged; restore it from the backup"):
+    with pytest.raises(HomeUnusable, match=f"{name}.*: damaged; restore it from the backup"):
         load()
     (tmp_path / name).unlink()
-    with pytest.raises(HomeUnusable, match=f"{name}: "):
+    with pytest.raises(HomeUnusable, match=f"{name}.*: No such file"):
         load()
