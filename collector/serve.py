@@ -135,7 +135,7 @@ async def run_collector(
             loops.append(
                 JobLoop(
                     "insight",
-                    InsightJob(store, clock, settings.detectors).run_once,
+                    InsightJob(store, clock, settings).run_once,
                     rounds.insight_s,
                 )
             )
