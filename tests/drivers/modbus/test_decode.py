@@ -116,8 +116,11 @@ def test_parameters_multiply_the_raw_value_and_its_bounds_but_not_the_offset() -
     [plain] = decode(profile, bytes.fromhex("0064"))
     [ratio] = decode(profile, bytes.fromhex("0064"), {"ct": 20})
     [highest] = decode(profile, bytes.fromhex("028F"), {"ct": 20, "pt": 10})
-    assert (plain.value, ratio.value, highest.value) == (2.0, 21.0, 1311.0)
-    assert {plain.quality, ratio.quality, highest.quality} == {Quality.GOOD}
+    [lowest] = decode(profile, bytes.fromhex("0000"), {"ct": 20, "pt": 10})
+    [beyond] = decode(profile, bytes.fromhex("0290"), {"ct": 20, "pt": 10})
+    assert (plain.value, ratio.value, highest.value, lowest.value) == (2.0, 21.0, 1311.0, 1.0)
+    assert {plain.quality, ratio.quality, highest.quality, lowest.quality} == {Quality.GOOD}
+    assert (beyond.value, beyond.quality) == (1313.0, Quality.SUSPECT)
 
 
 def test_a_large_counter_keeps_every_count() -> None:

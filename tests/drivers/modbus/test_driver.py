@@ -162,6 +162,18 @@ async def test_a_refused_register_in_a_gap_costs_no_point(server: ByteServer, dr
     assert len(server.asked) <= 3
 
 
+async def test_parts_are_not_joined_again_over_a_gap_that_may_be_refused(
+    server: ByteServer, drivers: Drivers
+) -> None:
+    server.refused = {(READ, 3): 2, (READ, 5): 2}
+    points = [a_point(f"p_{address}", address) for address in (0, 1, 2, 4, 5)]
+    driver = drivers(a_profile(*points, max_gap=5))
+    await driver.read()
+    server.asked.clear()
+    assert not_good(await driver.read()) == {"p_5": Reason.REFUSED}
+    assert server.requests() == [(READ, 0, 3), (READ, 4, 1), (READ, 5, 1)]
+
+
 async def test_a_device_that_takes_fewer_registers_than_its_profile_says_is_read_in_parts(
     server: ByteServer, drivers: Drivers
 ) -> None:
@@ -207,7 +219,7 @@ async def test_a_search_that_the_device_left_unanswered_is_not_remembered(
     fill(server)
     server.refused[READ, 17] = 2
     server.twist = lambda asked, honest: [] if asked.count < 40 else [honest]
-    driver = drivers(forty_points(reply_timeout_s=0.05, retries=0))
+    driver = drivers(forty_points(retries=0))
     assert set(not_good(await driver.read()).values()) == {Reason.NO_REPLY}
     server.twist = None
     server.asked.clear()
