@@ -17,9 +17,11 @@ from sqlalchemy.exc import OperationalError
 from collector.alerts.outbox import outbox_jobs
 from collector.api.live import LiveHub
 from collector.app import create_app
+from collector.energy.job import EnergyJob
 from collector.identity.enrolment import Enrolment
 from collector.identity.home import Home
 from collector.identity.peer import PeerCertificateProtocol
+from collector.insight.job import InsightJob
 from collector.intake.service import Intake
 from collector.settings import Settings, load_settings
 from collector.store.engine import Store
@@ -125,20 +127,10 @@ async def run_collector(
             enrolment=Enrolment(store, authority, private_key.public_bytes()),
             jobs=lambda: {loop.name: loop.alive for loop in loops},
         )
-        with contextlib.suppress(ModuleNotFoundError):
-            from collector.energy.job import EnergyJob
-
-            loops.append(JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s))
-        with contextlib.suppress(ModuleNotFoundError):
-            from collector.insight.job import InsightJob
-
-            loops.append(
-                JobLoop(
-                    "insight",
-                    InsightJob(store, clock, settings).run_once,
-                    rounds.insight_s,
-                )
-            )
+        loops += [
+            JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s),
+            JobLoop("insight", InsightJob(store, clock, settings).run_once, rounds.insight_s),
+        ]
         for job in outbox_jobs(store, clock, settings.receivers):
             opened.push_async_callback(job.close)
             loops.append(JobLoop(f"outbox {job.name}", job.run_once, rounds.outbox_s))
