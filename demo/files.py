@@ -7,7 +7,7 @@ import yaml
 
 from simulators.scenario import Scenario
 
-READ_EVERY_S = 1800  # simulated
+READ_EVERY_S = 3600  # simulated
 
 NAMES = {
     "m-01": "大堂与电梯",

@@ -47,7 +47,7 @@ class Network:
         """Undo `cut` and `stall`, on the same port."""
         self._flows.set()
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, self.host, self.port)
+            self._server = await asyncio.start_server(self._joined, self.host, self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def drop_connections(self) -> None:
@@ -64,23 +64,28 @@ class Network:
             self._server.close()
             self._server = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # a coroutine always runs in one
-        self._open[task] = [writer]
+    def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio 3.11 complains of its own handler tasks when they are cancelled.
+        writers = [writer]
+        task = asyncio.create_task(self._serve(reader, writers), name=f"carry {self.port}")
+        self._open[task] = writers
+        task.add_done_callback(self._open.pop)
         self.connections_taken += 1
+
+    async def _serve(self, reader: asyncio.StreamReader, writers: list[asyncio.StreamWriter]) -> None:
+        [writer] = writers
         try:
             await self._flows.wait()
             far_reader, far_writer = await asyncio.open_connection(*self._target)
-            self._open[task].append(far_writer)
+            writers.append(far_writer)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._carry(reader, far_writer))
                 tasks.create_task(self._carry(far_reader, writer))
         except* OSError:  # one side broke, or the target is not there: so does the other
-            for each in self._open[task]:
+            for each in writers:
                 _reset(each)
         finally:
-            for each in self._open.pop(task):
+            for each in writers:
                 each.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
