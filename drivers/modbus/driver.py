@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import cast
 
+from pymodbus.constants import ExcCodes
+
 from drivers.contract import DeviceUnreachable, Exchange, ProfileMismatch
 from drivers.modbus.decode import ReplyDecoder
 from drivers.modbus.link import ConnectionBroke, ModbusTcpLink, Reply, ReplyTimeout, UnusableReply
@@ -17,7 +19,8 @@ SPLIT_LASTS_S = 3600.0  # then the joined request gets another chance: firmware 
 SILENT_IN_A_ROW = 2  # requests without any reply, before the rest of a cycle is not asked for
 
 # Exceptions that say nothing about the registers that were asked for. The last two come from a gateway.
-ACKNOWLEDGE, BUSY, NO_PATH, NO_TARGET = 5, 6, 0x0A, 0x0B
+NOT_YET = (ExcCodes.ACKNOWLEDGE, ExcCodes.DEVICE_BUSY)
+NO_PATH, NO_TARGET = ExcCodes.GATEWAY_PATH_UNAVIABLE, ExcCodes.GATEWAY_NO_RESPONSE
 
 
 @dataclass(slots=True)
@@ -132,7 +135,7 @@ class ModbusDriver:
             part.may_split = True
             cycle.leaves.append((part, True))
             return
-        halves = self._halves(part) if frame[8] not in (ACKNOWLEDGE, BUSY) else []
+        halves = self._halves(part) if frame[8] not in NOT_YET else []
         if not halves:
             self._fail(part, Reason.REFUSED, middle_ms, received_ms, cycle)
             cycle.leaves.append((part, False))
@@ -173,7 +176,7 @@ class ModbusDriver:
                     reason = Reason.NO_REPLY
                     continue
                 cycle.unanswered = 0
-                if refusal not in (ACKNOWLEDGE, BUSY) or not attempts:
+                if refusal not in NOT_YET or not attempts:
                     return reply
         cycle.unanswered += 1
         if reason is Reason.UNREACHABLE or cycle.unanswered >= SILENT_IN_A_ROW:

@@ -1,13 +1,21 @@
 """Joins the points of a profile into the fewest requests that the protocol and the device allow."""
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
+from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
+
 from models.profile import ModbusSection, ProfilePoint, Table
 
-FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+REQUESTS: dict[Table, type[ModbusPDU]] = {
+    "coil": ReadCoilsRequest,
+    "discrete": ReadDiscreteInputsRequest,
+    "holding": ReadHoldingRegistersRequest,
+    "input": ReadInputRegistersRequest,
+}
 BIT_TABLES: tuple[Table, ...] = ("coil", "discrete")
 
 
@@ -23,7 +31,8 @@ class Request:
     @property
     def pdu(self) -> bytes:
         """The bytes from the function code on."""
-        return struct.pack(">BHH", FUNCTIONS[self.table], self.first, self.count)
+        request = REQUESTS[self.table](address=self.first, count=self.count)
+        return bytes([request.function_code]) + request.encode()
 
     @property
     def data_bytes(self) -> int:
@@ -40,7 +49,7 @@ def plan(
     address; no point is split. Each point on its own must fit, which loading a profile checks.
     """
     requests: list[Request] = []
-    for table in FUNCTIONS:
+    for table in REQUESTS:
         chosen = range(len(points)) if only is None else only
         indexes = [index for index in chosen if points[index].table == table]
         requests += _Table(table, points, indexes, section).requests()

@@ -11,7 +11,7 @@ in its source:
 - `FramerSocket.decode` never leaves a header whose protocol is not 0, and takes a ninth byte along when it
   comes with a frame of eight.
 - A connection that breaks while a reply is awaited is only noticed at the timeout.
-What would remain of it after that is a header of seven bytes.
+What would remain of it here is a header of seven bytes. Its requests and its codes serve us elsewhere.
 """
 
 import asyncio
