@@ -8,10 +8,9 @@ only when dividing gives back the very same floats.
 """
 
 import math
-import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import sub
@@ -21,6 +20,7 @@ import msgspec
 import zstandard
 
 from models.errors import BadInput
+from models.packing import differences, pack, reinterpret, sums, unpack
 from models.reading import Event, Item, Quality, Reading, Reason
 from models.vocabulary import NAMES
 
@@ -34,7 +34,6 @@ _POWERS = [10.0**decimals for decimals in range(MAX_DECIMALS + 1)]
 _EXACT = 1 << 53  # above this a float no longer holds every integer
 _ZSTD_LEVEL = 6  # 9 saves under 2 % and doubles the time
 
-_TYPECODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _QUALITIES = list(Quality)
 _REASONS = list(Reason)
 
@@ -118,14 +117,14 @@ def encode_items(items: Sequence[Item]) -> bytes:
         count=len(items),
         devices=list(devices),
         names=list(names),
-        series_device=_pack(_differences([device_number[device] for device, _ in series])),
-        series_name=_pack(_differences([name_number[name] for _, name in series])),
-        order=_pack([index - last - 1 for last, index in pairwise([-1, *order])]),
+        series_device=pack(differences([device_number[device] for device, _ in series])),
+        series_name=pack(differences([name_number[name] for _, name in series])),
+        order=pack([index - last - 1 for last, index in pairwise([-1, *order])]),
         codes=bytes([r.quality << 6 | r.reason << 1 | (r.value is not None) for r in readings]),
-        run_length=_pack([length for _, _, length in runs]),
-        run_measured=_pack(_differences([measured for measured, _, _ in runs])),
-        run_lag=_pack([received - measured for measured, received, _ in runs]),
-        event_offset=_pack(_differences(event_at)),
+        run_length=pack([length for _, _, length in runs]),
+        run_measured=pack(differences([measured for measured, _, _ in runs])),
+        run_lag=pack([received - measured for measured, received, _ in runs]),
+        event_offset=pack(differences(event_at)),
         events=[item for item in items if item.__class__ is Event],
         **_encode_values([values[index] for index in _alike([name_number[name] for _, name in series])]),
     )
@@ -195,8 +194,8 @@ def _decode(data: bytes) -> Columns:
         )
 
     series_count = len(packed.encodings)
-    device_index = _sums(_unpack(packed.series_device, series_count))
-    name_index = _sums(_unpack(packed.series_name, series_count))
+    device_index = sums(unpack(packed.series_device, series_count))
+    name_index = sums(unpack(packed.series_name, series_count))
     _within(device_index, len(packed.devices))
     _within(name_index, len(packed.names))
     series = [
@@ -206,7 +205,7 @@ def _decode(data: bytes) -> Columns:
     if len(set(series)) != series_count:
         raise BatchMalformed("names a series twice")
 
-    order = _sums([step + 1 for step in _unpack(packed.order, count)], start=-1)
+    order = sums([step + 1 for step in unpack(packed.order, count)], start=-1)
     _within(order, series_count)
     quality = [code >> 6 for code in packed.codes]
     reason = [code >> 1 & 31 for code in packed.codes]
@@ -221,15 +220,15 @@ def _decode(data: bytes) -> Columns:
 
     measured_ms: list[int] = []
     received_ms: list[int] = []
-    lengths = _unpack(packed.run_length)
+    lengths = unpack(packed.run_length)
     if any(length < 1 for length in lengths) or sum(lengths) != count:
         raise BatchMalformed("its times do not fit its readings")
-    measured = _sums(_unpack(packed.run_measured, len(lengths)))
-    for at, lag, length in zip(measured, _unpack(packed.run_lag, len(lengths)), lengths, strict=True):
+    measured = sums(unpack(packed.run_measured, len(lengths)))
+    for at, lag, length in zip(measured, unpack(packed.run_lag, len(lengths)), lengths, strict=True):
         measured_ms += [at] * length
         received_ms += [at + lag] * length
 
-    event_at = _sums(_unpack(packed.event_offset, len(packed.events)))
+    event_at = sums(unpack(packed.event_offset, len(packed.events)))
     _within(event_at, packed.count)
     taken = set(event_at)
     if len(taken) != len(event_at):
@@ -269,16 +268,16 @@ def _encode_values(values: list[list[float]]) -> dict[str, Any]:
             nexts += map(sub, integers[1:], integers)
         elif array("f", column).tolist() == column:
             encodings.append(_FLOAT32)
-            float32 += _differences(_reinterpret("f", column, "I"))
+            float32 += differences(reinterpret("f", column, "I"))
         else:
             encodings.append(_FLOAT64)
-            float64 += _reinterpret("d", column, "q")
+            float64 += reinterpret("d", column, "q")
     return {
         "encodings": bytes(encodings),
-        "first_scaled": _pack(_differences(firsts)),
-        "next_scaled": _pack(nexts),
-        "float32": _pack(float32),
-        "float64": _pack(float64),
+        "first_scaled": pack(differences(firsts)),
+        "next_scaled": pack(nexts),
+        "float32": pack(float32),
+        "float64": pack(float64),
     }
 
 
@@ -287,24 +286,24 @@ def _decode_values(packed: _Packed, alike: list[int], present: list[int]) -> lis
     sizes = [counted[index] for index in alike]
     if any(encoding > _FLOAT64 for encoding in packed.encodings):
         raise BatchMalformed("unknown encoding of values")
-    firsts = iter(_sums(_unpack(packed.first_scaled)))
-    nexts = _unpack(packed.next_scaled)
-    float32 = _unpack(packed.float32)
-    float64 = _unpack(packed.float64)
+    firsts = iter(sums(unpack(packed.first_scaled)))
+    nexts = unpack(packed.next_scaled)
+    float32 = unpack(packed.float32)
+    float64 = unpack(packed.float64)
     at_next = at_32 = at_64 = 0
     columns: list[list[float]] = []
     for encoding, size in zip(packed.encodings, sizes, strict=True):
         if size == 0:
             columns.append([])
         elif encoding == _FLOAT32:
-            columns.append(_reinterpret("I", _sums(float32[at_32 : at_32 + size]), "f"))
+            columns.append(reinterpret("I", sums(float32[at_32 : at_32 + size]), "f"))
             at_32 += size
         elif encoding == _FLOAT64:
-            columns.append(_reinterpret("q", float64[at_64 : at_64 + size], "d"))
+            columns.append(reinterpret("q", float64[at_64 : at_64 + size], "d"))
             at_64 += size
         else:
             power = _POWERS[encoding]
-            integers = _sums(nexts[at_next : at_next + size - 1], start=next(firsts), keep_start=True)
+            integers = sums(nexts[at_next : at_next + size - 1], start=next(firsts), keep_start=True)
             columns.append([integer / power for integer in integers])
             at_next += size - 1
         if len(columns[-1]) != size:
@@ -335,52 +334,6 @@ def _scaled(column: list[float]) -> tuple[int, list[int]] | None:
     return decimals, integers
 
 
-def _differences(numbers: Sequence[int]) -> list[int]:
-    return [*numbers[:1], *map(sub, numbers[1:], numbers)]
-
-
-def _sums(steps: Iterable[int], *, start: int = 0, keep_start: bool = False) -> list[int]:
-    total = start
-    sums = [start] if keep_start else []
-    for step in steps:
-        total += step
-        sums.append(total)
-    return sums
-
-
 def _within(indices: list[int], limit: int) -> None:
     if indices and not (min(indices) >= 0 and max(indices) < limit):
         raise BatchMalformed("points to something that is not in it")
-
-
-def _reinterpret(source: str, numbers: Sequence[float], target: str) -> list[Any]:
-    """The same bytes read as another type: how a float's bits become an integer and back."""
-    return array(target, array(source, numbers).tobytes()).tolist()
-
-
-def _pack(numbers: Sequence[int]) -> bytes:
-    """Zigzag integers of one width, first all lowest bytes, then all second bytes, and so on."""
-    zigzag = [number << 1 if number >= 0 else ~(number << 1) for number in numbers]
-    top = max(zigzag, default=0)
-    width = 1 if top < 1 << 8 else 2 if top < 1 << 16 else 4 if top < 1 << 32 else 8
-    column = array(_TYPECODES[width], zigzag)
-    if sys.byteorder == "big":
-        column.byteswap()
-    raw = column.tobytes()
-    return bytes([width]) + b"".join(raw[plane::width] for plane in range(width))
-
-
-def _unpack(data: bytes, count: int | None = None) -> list[int]:
-    width = data[0]
-    if width not in _TYPECODES or (len(data) - 1) % width:
-        raise BatchMalformed("a column is cut off")
-    length = (len(data) - 1) // width
-    if count is not None and length != count:
-        raise BatchMalformed(f"a column holds {length} numbers where {count} belong")
-    raw = bytearray(length * width)
-    for plane in range(width):
-        raw[plane::width] = data[1 + plane * length : 1 + (plane + 1) * length]
-    column = array(_TYPECODES[width], bytes(raw))
-    if sys.byteorder == "big":
-        column.byteswap()
-    return [number >> 1 if number & 1 == 0 else ~(number >> 1) for number in column]
