@@ -30,6 +30,7 @@ class Metrics:
         self._bad = counter("bad_readings", "Readings without a value", "bus", "reason")
         self._poll_seconds = histogram("poll_seconds", "From the first request of a poll to its end", "bus")
         self._rtt_seconds = histogram("bus_rtt_seconds", "From a request to its reply", "bus")
+        self._of_bus: dict[str, tuple[Histogram, Histogram]] = {}
         self.missed_polls = counter("missed_polls", "Polls skipped because their time had passed", "bus")
         self._devices = gauge("devices", "Configured devices", "bus", "state")
         self._held = gauge("held_items", "Items in memory because the disk refuses them")
@@ -48,23 +49,26 @@ class Metrics:
 
     def polled(self, bus: str, seconds: float, readings: Sequence[Reading]) -> None:
         """Count the outcome of one poll."""
-        self._poll_seconds.labels(bus).observe(seconds)
-        counts = [0] * len(self._by_quality)
-        for reading in readings:
-            counts[reading.quality] += 1
-        for counted, amount in zip(self._by_quality, counts, strict=True):
-            if amount:
-                counted.inc(amount)
-        if counts[Quality.BAD]:
-            self._count_bad(bus, readings)
-        else:
-            first = readings[0]  # the middle of its own request, and the end of it
-            self._rtt_seconds.labels(bus).observe(2 * (first.received_ms - first.measured_ms) / 1000)
-
-    def _count_bad(self, bus: str, readings: Sequence[Reading]) -> None:
+        poll_seconds, rtt_seconds = self._of_bus.get(bus) or self._add_bus(bus)
+        poll_seconds.observe(seconds)
+        qualities = [reading.quality for reading in readings]
+        good = qualities.count(Quality.GOOD)
+        if good:
+            self._by_quality[Quality.GOOD].inc(good)
+            first = readings[qualities.index(Quality.GOOD)]  # in the middle of its own request, and after it
+            rtt_seconds.observe(2 * (first.received_ms - first.measured_ms) / 1000)
+        if good == len(qualities):
+            return
+        for quality in (Quality.SUSPECT, Quality.BAD):
+            self._by_quality[quality].inc(qualities.count(quality))
         for reading in readings:
             if reading.quality is Quality.BAD:
                 self._bad.labels(bus, Reason(reading.reason).name.lower()).inc()
+
+    def _add_bus(self, bus: str) -> tuple[Histogram, Histogram]:
+        """To look labels up once and not at each poll."""
+        self._of_bus[bus] = self._poll_seconds.labels(bus), self._rtt_seconds.labels(bus)
+        return self._of_bus[bus]
 
     def buffer_is(self, counts: Counts, *, now_ms: int) -> None:
         """Show the state of the buffer."""

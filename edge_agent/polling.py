@@ -1,6 +1,8 @@
 """Asks the devices of one bus, one at a time and each on its own fixed grid, whatever the others do."""
 
 import asyncio
+import heapq
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ READ_LIMIT_S: Final = 120.0
 """In real time. No honest sweep of one device takes so long; a driver that hangs must not stop the bus."""
 
 LONGEST_SLEEP_S: Final = 3600.0
-"""For a bus without devices, or whose devices are all being stored."""
+"""For a bus whose devices are all due and still being stored."""
 
 _SILENCE = (Reason.NO_REPLY, Reason.UNREACHABLE)
 
@@ -64,6 +66,8 @@ class _Turn:
     probe_s: float = 0.0  # when a lost device may be asked again
     backoff_s: float = 0.0
     storing: bool = False  # what it said last is not yet on disk
+    parked: bool = False  # was due while it was storing; the end of that puts it back
+    is_ready: bool = False  # stands in the queue of those that are due
     is_open: bool = False
     bugs: str = ""  # the kind of the last error that was no answer, said once
 
@@ -113,6 +117,11 @@ class Arbiter:
             for index, device in enumerate(devices)
         ]
         self._news = asyncio.Event()
+        self._order = itertools.count()
+        self._ready: list[tuple[bool, float, int, _Turn]] = []
+        self._waiting: list[tuple[float, int, _Turn]] = []
+        for turn in self._turns:
+            self._wait(turn)
         self._stopping = False
 
     @property
@@ -135,6 +144,7 @@ class Arbiter:
                         self._news.clear()
                         continue
                     readings = await self._take_turn(turn)
+                    self._wait(turn)
                     if readings:
                         turn.storing = True
                         storing.create_task(self._store(turn, readings))
@@ -142,23 +152,28 @@ class Arbiter:
             for turn in self._turns:
                 await self._close(turn)
 
+    def _wait(self, turn: _Turn) -> None:
+        """Let it come up when it is due. An earlier entry for another time is passed over then."""
+        heapq.heappush(self._waiting, (turn.due_s, next(self._order), turn))
+
     def _next_turn(self) -> tuple[_Turn | None, float]:
         """The most urgent device that is due, or None and when the next will be.
 
-        One that is being stored is left out: the end of that is news by itself.
+        One that is due but still being stored is parked; the end of that is news by itself.
         """
         now_s = self._clock.monotonic_s()
-        best: _Turn | None = None
-        next_s = now_s + LONGEST_SLEEP_S
-        for turn in self._turns:
-            if turn.storing:
-                continue
-            due_s = turn.due_s
-            if due_s > now_s:
-                next_s = min(next_s, due_s)
-            elif best is None or turn.urgency < best.urgency:
-                best = turn
-        return best, next_s
+        while self._waiting and self._waiting[0][0] <= now_s:
+            due_s, _, turn = heapq.heappop(self._waiting)
+            if due_s == turn.due_s and not turn.is_ready:
+                turn.is_ready = True
+                heapq.heappush(self._ready, (*turn.urgency, next(self._order), turn))
+        while self._ready:
+            turn = heapq.heappop(self._ready)[3]
+            turn.is_ready = False
+            if not turn.storing:
+                return turn, now_s
+            turn.parked = True
+        return None, self._waiting[0][0] if self._waiting else now_s + LONGEST_SLEEP_S
 
     async def _take_turn(self, turn: _Turn) -> list[Reading]:
         """Ask the device, or say in its name that it is lost; the readings to store."""
@@ -213,7 +228,10 @@ class Arbiter:
         except BadInput:
             _log.exception("%s: its readings cannot be stored; please report this", turn.device.id)
         turn.storing = False
-        self._news.set()
+        if turn.parked:
+            turn.parked = False
+            self._wait(turn)
+            self._news.set()
 
     def _found(self, turn: _Turn) -> None:
         state = turn.state
@@ -228,6 +246,7 @@ class Arbiter:
             for other in self._turns:
                 if other.is_lost and other.state.reason is Reason.UNREACHABLE:
                     other.probe_s = self._clock.monotonic_s()
+                    self._wait(other)
 
     def _lose(self, turn: _Turn, reason: Reason, took_s: float) -> None:
         state = turn.state

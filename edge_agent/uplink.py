@@ -118,7 +118,9 @@ class Uplink:
             self._note(err)
 
     async def _send_all(self) -> None:
-        while (batch := await self._next_batch()) is not None:
+        """Send what is there now. What comes meanwhile waits for others, to share an envelope with them."""
+        epoch, last_seq = self._buffer.epoch, self._buffer.last_seq
+        while (batch := await self._next_batch(epoch, last_seq)) is not None:
             try:
                 receipt = await self._send(batch)
             except CollectorRefused as err:
@@ -127,13 +129,16 @@ class Uplink:
                 continue
             await self._settle(batch, receipt)
 
-    async def _next_batch(self) -> Batch | None:
+    async def _next_batch(self, epoch: bytes, last_seq: int) -> Batch | None:
+        """The batch that is under way, or a new one from items up to `last_seq` of `epoch`."""
         while (batch := await self._buffer.pending()) is not None:
             if hashlib.sha256(batch.body).digest() == batch.digest:
                 return batch
             _log.warning("batch %d was damaged on disk; it is sealed again", batch.number)
             await self._buffer.withdraw(batch.number)
         while (cut := await self._next_cut()) is not None:
+            if cut.first_seq > last_seq and self._buffer.epoch == epoch:
+                return None
             try:
                 return await self._sealed(cut)
             except CannotSeal as err:

@@ -80,6 +80,10 @@ class Buffer(Protocol):
     def epoch(self) -> bytes:
         """16 random bytes, minted with the store, and again by `begin_epoch`."""
 
+    @property
+    def last_seq(self) -> int:
+        """The last sequence number that was given in this epoch; 0 before the first."""
+
     async def append(self, items: Sequence[Item]) -> SeqRange:
         """Store `items`, in this order and all or none; return once they survive a loss of power.
 

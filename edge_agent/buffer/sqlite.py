@@ -79,6 +79,10 @@ class SqliteBuffer:
         return self._at.epoch
 
     @property
+    def last_seq(self) -> int:
+        return self._at.last_seq
+
+    @property
     def path(self) -> Path:
         return self._database.path
 

@@ -103,6 +103,23 @@ async def test_what_is_new_goes_out_within_the_live_interval(station: Station) -
             await station.until(lambda n=number: len(station.collector.items) == n + 1, most_s=11)  # type: ignore[misc]
 
 
+async def test_what_comes_while_a_batch_is_sent_waits_to_share_the_next(station: Station) -> None:
+    meanwhile: list[asyncio.Future[object]] = []
+
+    def answer_late(answer: Answer) -> Answer:
+        meanwhile.append(asyncio.ensure_future(station.buffer.append(readings(10, first=10))))
+        return answer
+
+    await station.buffer.append(readings(10))
+    station.collector.script.extend([as_it_is, answer_late])
+    async with station.running():
+        await station.until(lambda: station.uplink.state.delivered_batches == 1)
+        assert len(station.collector.items) == 10
+        await meanwhile[0]
+        await station.until(lambda: len(station.collector.items) == 20, most_s=11)
+    assert station.uplink.state.delivered_batches == 2
+
+
 async def test_a_full_batch_does_not_wait_for_the_interval(station: Station) -> None:
     arrived = asyncio.Event()
     station.uplink = station.make_uplink(on_delivered=arrived.set)
