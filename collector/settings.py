@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from collector.alerts.receivers import Receiver
+from collector.insight.factors import Factor
+from collector.insight.settings import Detectors
 from models.document import DocumentMistakes, Mistake, Problem, load_document
 
 FILE = "collector.yaml"
@@ -28,33 +30,6 @@ class LocalHttp(_Section):
     port: int = Field(default=8080, ge=0, le=65535, description="0: any free port")
 
 
-class UnusualConsumption(_Section):
-    """A counter that uses more than it does at that hour of the week."""
-
-    enabled: bool = True
-
-
-class StuckMeter(_Section):
-    """A counter that answers but no longer counts."""
-
-    enabled: bool = True
-
-
-class SilentGateway(_Section):
-    """A gateway from which nothing arrives."""
-
-    enabled: bool = True
-    after_minutes: float = Field(default=15, gt=0, le=1440)
-
-
-class Detectors(_Section):
-    """What is looked for, and how eagerly."""
-
-    unusual_consumption: UnusualConsumption = UnusualConsumption()
-    stuck_meter: StuckMeter = StuckMeter()
-    silent_gateway: SilentGateway = SilentGateway()
-
-
 class Settings(_Section):
     """All of `collector.yaml`."""
 
@@ -70,6 +45,9 @@ class Settings(_Section):
     local_http: LocalHttp | None = None
     receivers: list[Receiver] = []
     detectors: Detectors = Detectors()
+    factors: list[Factor] = Field(
+        default=[], description="tariffs and local factors; they stand before those that are shipped"
+    )
 
     def server_names(self) -> list[str]:
         """Every name that the server's certificate must have."""

@@ -1,55 +1,70 @@
-"""What an excess of energy amounts to in standard coal and CO2, by factors that are data."""
+"""Says what an amount of energy is worth in standard coal, carbon dioxide and money; the factors are data."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.document import load_document
 
+SHIPPED: Final = "factors.yaml"
+
+Quantity = Literal["kgce", "co2", "cost"]
+
 
 class Factor(BaseModel):
-    """One set for one kind of energy, from a day on."""
+    """What one unit is worth: kg of standard coal, kg of CO2, or money."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    item: str = Field(min_length=2, max_length=5, description="the beginning of the item codes it is for")
-    unit: str
-    kgce: float = Field(gt=0, description="kilograms of standard coal per unit")
-    kgce_source: str
-    co2_kg: float = Field(ge=0, description="kilograms of CO2 per unit")
-    co2_source: str
-    valid_from: date
+    quantity: Quantity
+    unit: str = Field(min_length=1, description="of the counter: kWh, m3")
+    per_unit: float = Field(ge=0)
+    item: str = Field(
+        default="", max_length=5, description='beginning of the energy item code, "01"; empty: any'
+    )
+    currency: str = Field(default="", max_length=3, description="for cost, such as CNY")
+    valid_from: date = date.min
+    valid_to: date = Field(default=date.max, description="the first day it no longer holds")
+    source: str = Field(min_length=1, description="who says so: a standard, an announcement, a contract")
 
 
-class _Factors(BaseModel):
+class FactorFile(BaseModel):
+    """All of `factors.yaml`."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    factors: tuple[Factor, ...]
+    factors: list[Factor]
 
 
 @cache
-def shipped_factors() -> Sequence[Factor]:
-    file = files("collector").joinpath("insight", "factors.yaml")
-    return load_document(file.read_bytes(), _Factors, file=file.name).factors
+def shipped_factors() -> tuple[Factor, ...]:
+    """The factors that come with the collector."""
+    text = files("collector").joinpath("insight", SHIPPED).read_bytes()
+    return tuple(load_document(text, FactorFile, file=SHIPPED).factors)
 
 
-def worth(amount: float, unit: str, item_code: str | None, at_ms: int) -> dict[str, Any]:
-    """Standard coal and CO2 of an amount, with the source; empty where no factor is known."""
-    day = datetime.fromtimestamp(at_ms / 1000, UTC).date()
-    fitting = [
-        factor
-        for factor in shipped_factors()
-        if factor.unit == unit and (item_code or "").startswith(factor.item) and factor.valid_from <= day
-    ]
-    if not fitting:
-        return {}
-    factor = max(fitting, key=lambda each: each.valid_from)
-    return {
-        "kgce": round(amount * factor.kgce, 2),
-        "co2": round(amount * factor.co2_kg, 2),
-        "factors": f"{factor.kgce_source}; {factor.co2_source}",
-    }
+class Factors:
+    """Picks for each quantity the first factor that holds; local ones stand before the shipped ones."""
+
+    def __init__(self, local: Sequence[Factor] = ()) -> None:
+        self._factors = (*local, *shipped_factors())
+
+    def worth(self, amount: float, *, unit: str, item_code: str | None, on: date) -> dict[str, float | str]:
+        """`amount` in every quantity that a factor is known for, with the sources."""
+        result: dict[str, float | str] = {}
+        sources = []
+        for factor in self._factors:
+            holds = factor.unit == unit and factor.valid_from <= on < factor.valid_to
+            if factor.quantity in result or not holds or not (item_code or "").startswith(factor.item):
+                continue
+            result[factor.quantity] = round(amount * factor.per_unit, 2)
+            if factor.quantity == "cost":
+                result["currency"] = factor.currency
+            sources.append(f"{factor.quantity} {factor.per_unit:g} per {unit}: {factor.source}")
+        if sources:
+            result["factors"] = "; ".join(sources)
+        return result

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from collector.alerts.service import RECOVERED, Opening, find_open, open_alert, resolve
+from collector.alerts.service import Opening
 from collector.insight import texts
-from collector.settings import SilentGateway
+from collector.insight.conditions import holds, is_over
+from collector.insight.settings import SilentGateway
 from collector.store.schema import device, gateway, site
 
 SILENT: Final = "silent"
@@ -31,33 +32,28 @@ async def judge_gateways(
     """
     for row in await _gateways(connection):
         condition = f"{SILENT}:gateway:{row.id}"
+        heard_ms = row.last_seen_ms or row.enrolled_ms
         allowed_ms = max(settings.after_minutes * 60_000, PERIODS * 1000 * (row.slowest_s or 0))
-        silent_ms = now_ms - max(row.last_seen_ms, watching_since_ms)
-        open_row = await find_open(connection, row.site_id, condition)
-        if silent_ms > allowed_ms and row.state == "active":
-            if open_row is None:
-                opening = Opening(
-                    site_id=row.site_id,
-                    condition=condition,
-                    detector=SILENT,
-                    severity="critical",
-                    opened_ms=row.last_seen_ms,
-                    data=_data(row, now_ms),
-                )
-                await open_alert(connection, opening, receivers, now_ms=now_ms)
-        elif open_row is not None and (row.last_seen_ms > open_row.opened_ms or row.state != "active"):
-            await resolve(
-                connection,
-                row.site_id,
-                open_row.id,
-                by=RECOVERED,
-                now_ms=now_ms,
-                resolved_ms=row.last_seen_ms,
+        if row.state != "active":
+            await is_over(
+                connection, row.site_id, condition, since_ms=row.revoked_ms or now_ms, now_ms=now_ms
             )
+        elif now_ms - heard_ms <= allowed_ms:
+            await is_over(connection, row.site_id, condition, since_ms=heard_ms, now_ms=now_ms)
+        elif now_ms - watching_since_ms > allowed_ms:
+            opening = Opening(
+                site_id=row.site_id,
+                condition=condition,
+                detector=SILENT,
+                severity="critical",
+                opened_ms=heard_ms,
+                data=_data(row, heard_ms, allowed_ms),
+            )
+            await holds(connection, opening, receivers, now_ms=now_ms)
 
 
 async def _gateways(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Those that have ever been heard, with what tells how often they should be."""
+    """All gateways, with what tells how often they should be heard."""
     statement = (
         select(
             gateway,
@@ -67,17 +63,17 @@ async def _gateways(connection: AsyncConnection) -> Sequence[Row[Any]]:
         )
         .join_from(gateway, site, site.c.id == gateway.c.site_id)
         .outerjoin(device, and_(device.c.site_id == gateway.c.site_id, device.c.gateway_id == gateway.c.id))
-        .where(gateway.c.last_seen_ms.is_not(None))
         .group_by(gateway.c.id)
     )
     return (await connection.execute(statement)).all()
 
 
-def _data(row: Row[Any], now_ms: int) -> dict[str, Any]:
+def _data(row: Row[Any], heard_ms: int, allowed_ms: float) -> dict[str, Any]:
+    """Without how long it has been silent, or the alert would have to be told anew each minute."""
     data = {
         "gateway": row.name,
         "gateway_id": row.id,
         "devices": row.devices,
-        "minutes": (now_ms - row.last_seen_ms) // 60_000,
+        "allowed_minutes": round(allowed_ms / 60_000),
     }
-    return {**data, **texts.silent(data, since_ms=row.last_seen_ms, zone=ZoneInfo(row.timezone))}
+    return {**data, **texts.silent(data, since_ms=heard_ms, zone=ZoneInfo(row.timezone))}

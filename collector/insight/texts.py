@@ -12,39 +12,69 @@ def consumption(data: Mapping[str, Any], *, start_ms: int, end_ms: int, zone: Zo
     size, unit = f"{abs(data['excess']):.1f}", data["unit"]
     seen, expected = f"{data['seen']:.1f}", f"{data['expected']:.1f}"
     since, until = _clock(start_ms, zone), _clock(end_ms, zone)
-    kgce = f"，折标准煤 {abs(data['kgce']):.1f} kgce，CO₂ {abs(data['co2']):.1f} kg" if "kgce" in data else ""
-    coal = f", {abs(data['kgce']):.1f} kgce, {abs(data['co2']):.1f} kg of CO2" if "kgce" in data else ""
+    worth_zh, worth_en = _worth(data)
     return {
         "title": {
             "zh": f"{data['device']}用量异常{'偏高' if more else '偏低'}",
             "en": f"{data['device']} uses {'more' if more else 'less'} than usual",
         },
         "text": {
-            "zh": f"{'多用' if more else '少用'} {size} {unit}{kgce}。{since} 至 {until} 用量 {seen} {unit}，"
-            f"同类时段通常为 {expected} {unit}。请检查是否有设备未按时关闭或计量异常。",
-            "en": f"{size} {unit} {'more' if more else 'less'}{coal}. From {since} to {until} it used {seen} "
-            f"{unit}; such hours usually take {expected} {unit}. Look for equipment that was left on, and at "
-            "the metering.",
+            "zh": f"{'多用' if more else '少用'} {size} {unit}{worth_zh}。{since} 至 {until} 用量 {seen} "
+            f"{unit}，同类时段通常为 {expected} {unit}。请检查是否有设备未按时关闭或计量异常。",
+            "en": f"{size} {unit} {'more' if more else 'less'}{worth_en}. From {since} to {until} it used "
+            f"{seen} {unit}; such hours usually take {expected} {unit}. Look for equipment that was left on, "
+            "and at the metering.",
         },
     }
+
+
+def _worth(data: Mapping[str, Any]) -> tuple[str, str]:
+    zh = en = ""
+    if "kgce" in data:
+        zh += f"，折标准煤 {abs(data['kgce']):.1f} kgce"
+        en += f", {abs(data['kgce']):.1f} kgce"
+    if "co2" in data:
+        zh += f"，CO₂ {abs(data['co2']):.1f} kg"
+        en += f", {abs(data['co2']):.1f} kg of CO2"
+    if "cost" in data:
+        zh += f"，费用 {abs(data['cost']):.2f} {data['currency']}"
+        en += f", {abs(data['cost']):.2f} {data['currency']}"
+    return zh, en
 
 
 def stuck(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[str, Any]:
     """Title and text of a counter that stands still."""
     since = _clock(since_ms, zone)
-    frozen = data["frozen_points"]
-    zh = f"其余 {frozen} 个测点也完全不变，" if frozen else ""
-    en = f"{frozen} other values have not changed either. " if frozen else ""
+    expected = f"{data['expected']:.1f} {data['unit']}"
     return {
-        "title": {"zh": f"{data['device']}读数停走", "en": f"{data['device']} has stopped counting"},
+        "title": _stuck_title(data),
         "text": {
-            "zh": f"读数 {data['hours']} 小时没有变化（自 {since}），同类时段通常用 {data['expected']:.1f} "
-            f"{data['unit']}；以往最长停 {data['longest_before']} 小时。{zh}请检查表计、互感器和通信。",
+            "zh": f"读数 {data['hours']} 小时没有变化（自 {since}），同类时段通常用 {expected}；"
+            f"以往最长停 {data['longest_before']} 小时。请检查表计、互感器和通信。",
             "en": f"For {data['hours']} hours (since {since}) it has shown the same value, while such hours "
-            f"usually take {data['expected']:.1f} {data['unit']}; it never stood still for longer than "
-            f"{data['longest_before']} hours. {en}Check the meter, its transformers and its line.",
+            f"usually take {expected}; it never stood still for longer than {data['longest_before']} hours. "
+            "Check the meter, its transformers and its line.",
         },
     }
+
+
+def frozen(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[str, Any]:
+    """Title and text of a device whose values all stand still."""
+    since, count = _clock(since_ms, zone), len(data["points"])
+    return {
+        "title": _stuck_title(data),
+        "text": {
+            "zh": f"自 {since} 起 {data['hours']} 小时内所有读数完全不变，其中 {count} 个测点以往同一时段"
+            "每天都有变化。设备仍在应答，但返回的是旧数据。请检查表计和采集通道。",
+            "en": f"Since {since}, for {data['hours']} hours, none of its values has changed, though {count} "
+            "of them moved at that time of every day before. It answers, but with old values. Check the "
+            "meter and its line.",
+        },
+    }
+
+
+def _stuck_title(data: Mapping[str, Any]) -> dict[str, str]:
+    return {"zh": f"{data['device']}读数停走", "en": f"The readings of {data['device']} stand still"}
 
 
 def silent(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[str, Any]:
@@ -56,10 +86,10 @@ def silent(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[st
             "en": f"Nothing from gateway {data['gateway']} with its {data['devices']} devices",
         },
         "text": {
-            "zh": f"自 {since} 起 {data['minutes']} 分钟没有收到任何数据。"
+            "zh": f"自 {since} 起没有收到任何数据，已超过 {data['allowed_minutes']} 分钟。"
             "网关会在本地保存读数，恢复后自动补传。请检查网关电源和网络。",
-            "en": f"Nothing has arrived for {data['minutes']} minutes, since {since}. The gateway keeps its "
-            "readings and sends them when it is back. Check its power and its network.",
+            "en": f"Nothing has arrived since {since}, for more than {data['allowed_minutes']} minutes. The "
+            "gateway keeps its readings and sends them when it is back. Check its power and its network.",
         },
     }
 

@@ -4,73 +4,70 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from collector.insight.hours import Hours
-from collector.insight.stuck import is_still
-from models.anomaly import Why, assess
-
-JOIN_H: Final = 3
-"""Odd hours at most so far apart are one time."""
+from collector.insight.devices import Device, Hours
+from models.anomaly import Finding, Why, assess, findings
+from models.times import HOUR_MS
 
 LEAST_ODD_H: Final = 2  # one odd hour may be anything
-FRESH_H: Final = 3
-"""A time that ended longer ago is history: a finding, but nobody is called."""
-
-OVER_H: Final = 4  # usual hours in a row, until an alert is over
+ODD_ALONE: Final = 2.0  # unless it is far too much
+OVER_H: Final = 24
+"""So many usual hours end an alert: a fault that shows at night only is one fault."""
 
 _NOT_CONSUMPTION: Final = (Why.STUCK, Why.AFTER_LOSS, Why.NEGATIVE)  # faults of meter and data
+_KINDS: Final = {"01": "electricity", "02": "water", "03": "gas", "04": "heat", "05": "cold"}
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Consecutive odd hours."""
+    """Odd hours of one counter that belong together."""
 
+    hours: Hours
+    finding: Finding
     start_ms: int
     end_ms: int
-    odd_hours: int
-    score: float  # of its oddest hour; 1 and more is odd
-    seen: float
-    expected: float
-    low: float
-    high: float
-    is_fresh: bool  # among the newest hours
-    is_over: bool  # usual hours came after it
+    usual_hours_since: int
 
     @property
-    def excess(self) -> float:
-        return self.seen - self.expected
+    def is_over(self) -> bool:
+        return self.usual_hours_since >= OVER_H
 
 
-def episodes(hours: Hours, kind: str) -> list[Episode]:
-    """All of the series, oldest first. Hours that stand still, and the first after them, are left out:
-    whether a meter is stuck is for another detector to say."""
-    found = assess(hours.local_s(), hours.value, kind=kind)
-    still = is_still(hours) & (np.nan_to_num(found.low) > hours.resolution)
-    odd = found.flags & ~np.isin(found.why, _NOT_CONSUMPTION) & ~still
-    odd[1:] &= ~still[:-1]
-    at = np.flatnonzero(odd)
-    if not len(at):
-        return []
-    groups = np.split(at, np.flatnonzero(np.diff(at) > JOIN_H) + 1)
-    newest = len(odd) - 1
+def episodes(device: Device, hours: Hours, *, zeros_are_real: bool) -> list[Episode]:
+    """All of the last months, oldest first.
+
+    Hours in which the counter stands still, and the first hour after them, are left out: whether the meter
+    is stuck is for another detector to say. It says that the zeros are real when the load is off.
+    """
+    local_s = device.local_s(hours)
+    found = assess(local_s, hours.value, kind=_KINDS.get((hours.item_code or "")[:2], "electricity"))
+    odd = found.flags & ~np.isin(found.why, _NOT_CONSUMPTION) & ~_left_out(hours, zeros_are_real)
+    found.flags[:] = odd
     result = []
-    for group in groups:
-        if len(group) < LEAST_ODD_H:
+    for finding in findings(local_s, hours.value, found, interval_s=3600):
+        first, last = np.searchsorted(local_s, [finding.start_s, finding.end_s - 1], side="right") - 1
+        count = int(odd[first : last + 1].sum())
+        if count < LEAST_ODD_H and (finding.score < ODD_ALONE or finding.excess < 0):
             continue
-        last = int(group[-1])
-        known_after = int((~np.isnan(hours.value[last + 1 :])).sum())
         result.append(
             Episode(
-                start_ms=int(hours.hour_ms[group[0]]),
-                end_ms=int(hours.hour_ms[last]) + 3_600_000,
-                odd_hours=len(group),
-                score=float(np.max(found.scores[group])),
-                seen=float(hours.value[group].sum()),
-                expected=float(np.nansum(found.expected[group])),
-                low=float(np.nansum(found.low[group])),
-                high=float(np.nansum(found.high[group])),
-                is_fresh=newest - last <= FRESH_H,
-                is_over=known_after >= OVER_H,
+                hours=hours,
+                finding=finding,
+                start_ms=int(hours.hour_ms[first]),
+                end_ms=int(hours.hour_ms[last]) + HOUR_MS,
+                usual_hours_since=int((~np.isnan(hours.value[last + 1 :])).sum()),
             )
         )
+    return result
+
+
+def _left_out(hours: Hours, zeros_are_real: bool) -> NDArray[np.bool_]:
+    still = hours.is_still()
+    if zeros_are_real:
+        # Only the stillness that goes on was looked into.
+        moving = np.flatnonzero(~still)
+        still[(int(moving[-1]) + 1 if len(moving) else 0) :] = False
+    after = np.concatenate([[False], still[:-1]])
+    result: NDArray[np.bool_] = still | after
     return result

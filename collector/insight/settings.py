@@ -1,0 +1,44 @@
+"""What is looked for, and how eagerly: the section `detectors` of the settings."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UnusualConsumption(_Section):
+    """A counter that uses more or less than its past lets expect at that hour of the week."""
+
+    enabled: bool = True
+
+
+class StuckMeter(_Section):
+    """A meter that answers but shows the same values for too long."""
+
+    enabled: bool = True
+    after_hours: int = Field(default=6, ge=1, le=168, description="or half as long again as it ever stood")
+
+
+class SilentGateway(_Section):
+    """A gateway from which nothing arrives."""
+
+    enabled: bool = True
+    after_minutes: float = Field(
+        default=15, gt=0, le=1440, description="but never less than three periods of its slowest device"
+    )
+
+
+class FallenCounter(_Section):
+    """A counter that fell, or grew impossibly fast, so that consumption had to be left out."""
+
+    enabled: bool = True
+
+
+class Detectors(_Section):
+    """What is looked for. Every detector runs unless it is switched off."""
+
+    unusual_consumption: UnusualConsumption = UnusualConsumption()
+    stuck_meter: StuckMeter = StuckMeter()
+    silent_gateway: SilentGateway = SilentGateway()
+    fallen_counter: FallenCounter = FallenCounter()
