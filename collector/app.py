@@ -15,6 +15,7 @@ from collector.api.parameters import known_parameters_only
 from collector.api.problems import UnexpectedErrors, install_problems
 from collector.api.security_headers import SecurityHeaders
 from collector.identity.enrolment import Enrolment
+from collector.insight.factors import Factors
 from collector.intake.routes import router as gateway_routes
 from collector.intake.service import Intake
 from collector.store.engine import Store
@@ -42,13 +43,15 @@ def create_app(
     live: LiveHub,
     intake: Intake | None = None,
     enrolment: Enrolment | None = None,
+    factors: Factors | None = None,
     jobs: Callable[[], Mapping[str, bool]] = dict,
     heartbeat_s: float = stream.HEARTBEAT_S,
     real_now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> FastAPI:
     """The application. Whoever calls this runs `live.run()` and closes `live` before the server waits.
 
-    With `intake` and `enrolment` gateways are served too. `jobs` says by name which of the jobs still run;
+    With `intake` and `enrolment` gateways are served too. Without `factors` those that come with the
+    collector hold. `jobs` says by name which of the jobs still run;
     `real_now_ms` is what tokens expire by, whatever `clock` shows.
     """
     app = DescribedApi(
@@ -56,6 +59,7 @@ def create_app(
     )
     state = app.state
     state.store, state.clock, state.live, state.jobs = store, clock, live, jobs
+    state.factors = factors or Factors()
     state.metrics, state.heartbeat_s, state.real_now_ms = Metrics(), heartbeat_s, real_now_ms
 
     def on_receipt(receipt: Receipt) -> None:

@@ -21,6 +21,7 @@ from collector.energy.job import EnergyJob
 from collector.identity.enrolment import Enrolment
 from collector.identity.home import Home
 from collector.identity.peer import PeerCertificateProtocol
+from collector.insight.factors import Factors
 from collector.insight.job import InsightJob
 from collector.intake.service import Intake
 from collector.settings import Settings, load_settings
@@ -125,6 +126,7 @@ async def run_collector(
             live=live,
             intake=intake,
             enrolment=Enrolment(store, authority, private_key.public_bytes()),
+            factors=Factors(settings.factors),
             jobs=lambda: {loop.name: loop.alive for loop in loops},
         )
         loops += [

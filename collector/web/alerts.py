@@ -11,6 +11,7 @@ from collector.alerts.service import COLLECTOR, RECOVERED
 from collector.api.access import Caller
 from collector.store.schema import alert, alert_change, device, gateway, point
 from collector.web.render import Words
+from collector.web.texts import has_text
 
 HISTORY_MAX: Final = 200
 
@@ -28,6 +29,7 @@ class Subject:
 class Fact:
     label: str
     value: str
+    note: str = ""  # where it comes from
 
 
 def title(row: Any, words: Words) -> str:
@@ -49,6 +51,7 @@ def _spoken(data: Mapping[str, Any], key: str, words: Words) -> str:
 def facts(data: Mapping[str, Any], words: Words) -> list[Fact]:
     """What was expected, what was seen, and what the difference costs, as far as the detector knows."""
     unit = str(data.get("unit", ""))
+    sources = dict(part.partition(" ")[::2] for part in str(data.get("factors", "")).split("; "))
     found = []
     for key, unit_of in (
         ("expected", unit),
@@ -60,10 +63,20 @@ def facts(data: Mapping[str, Any], words: Words) -> list[Fact]:
         ("co2", "kg"),
         ("cost", str(data.get("currency", ""))),
     ):
-        value = data.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            found.append(Fact(words(f"alert.{key}"), words.amount(value, unit_of)))
+        value = _number(data, key)
+        if value is not None:
+            found.append(Fact(words(f"alert.{key}"), words.amount(value, unit_of), sources.get(key, "")))
     return found
+
+
+def _number(data: Mapping[str, Any], key: str) -> float | None:
+    value = data.get(key)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def detector(name: str, words: Words) -> str:
+    key = f"detector.{name}"
+    return words(key) if has_text(key) else name
 
 
 def who(by: str, words: Words) -> str:
@@ -74,27 +87,36 @@ def who(by: str, words: Words) -> str:
 
 
 async def subject(connection: AsyncConnection, caller: Caller, row: Any, words: Words) -> Subject:
-    """What the condition of an alert is about: "stuck:point:12", "silent:gateway:gw-…"."""
+    """What the condition of an alert is about: "stuck:device:3", "silent:gateway:gw-…"."""
     kind, _, name = row.condition.partition(":")[2].partition(":")
     site = caller.sites[row.site_id]
     number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else None
-    if kind == "device" and number is not None:
-        named = select(device.c.name).where(device.c.site_id == row.site_id, device.c.id == number)
-        device_name = (await connection.execute(named)).scalar_one_or_none()
-        if device_name is not None:
-            return Subject(device_name, f"/devices/{site.code}/{number}")
-    if kind == "point" and number is not None:
-        statement = (
-            select(point.c.name, device.c.id, device.c.name.label("device_name"))
-            .join_from(
-                point, device, and_(device.c.site_id == point.c.site_id, device.c.id == point.c.device)
+    if kind in ("device", "point") and number is not None:
+        named = row.data.get("point")
+        about = (
+            device.c.id == number
+            if kind == "device"
+            else device.c.id.in_(
+                select(point.c.device).where(point.c.site_id == row.site_id, point.c.id == number)
             )
-            .where(point.c.site_id == row.site_id, point.c.id == number)
+        )
+        is_meant = point.c.name == named if kind == "device" else point.c.id == number
+        statement = (
+            select(device.c.id, device.c.name, point.c.id.label("point_id"), point.c.name.label("point_name"))
+            .join_from(
+                device,
+                point,
+                and_(point.c.site_id == device.c.site_id, point.c.device == device.c.id, is_meant),
+                isouter=True,
+            )
+            .where(device.c.site_id == row.site_id, about)
         )
         found = (await connection.execute(statement)).one_or_none()
+        if found is not None and found.point_id is None:
+            return Subject(found.name, f"/devices/{site.code}/{found.id}")
         if found is not None:
-            url = f"/devices/{site.code}/{found.id}?point={number}"
-            return Subject(f"{found.device_name} · {words.point(found.name)}", url, number)
+            url = f"/devices/{site.code}/{found.id}?point={found.point_id}"
+            return Subject(f"{found.name} · {words.point(found.point_name)}", url, found.point_id)
     if kind == "gateway":
         named = select(gateway.c.name).where(gateway.c.site_id == row.site_id, gateway.c.id == name)
         gateway_name = (await connection.execute(named)).scalar_one_or_none()

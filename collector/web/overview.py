@@ -1,6 +1,6 @@
 """What the overview shows: gateways, devices with fresh data, today's consumption, open alerts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any, Final, Literal
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from collector.alerts.service import OPEN_STATES
 from collector.api.access import Caller
 from collector.api.inventory import ONLINE_AT_LEAST_MS, ONLINE_PERIODS, gateways_of, is_online
+from collector.insight.factors import Factors
 from collector.store.schema import alert, consumption_hour, device, latest, point
 from collector.web.render import local
 from models.reading import Quality
@@ -56,6 +57,7 @@ class Amount:
     value: float
     unit: str
     points: int
+    worth: Mapping[str, float | str]  # kgce, co2 in kg, cost with currency: where a factor is known
 
 
 async def gateways(connection: AsyncConnection, caller: Caller, now_ms: int) -> Gateways:
@@ -99,7 +101,7 @@ def _is_fresh(newest_ms: int | None, period_s: float | None, now_ms: int) -> boo
     return now_ms - newest_ms <= max(ONLINE_AT_LEAST_MS, ONLINE_PERIODS * 1000 * (period_s or 0))
 
 
-async def today(connection: AsyncConnection, caller: Caller, now_ms: int) -> list[Amount]:
+async def today(connection: AsyncConnection, caller: Caller, factors: Factors, now_ms: int) -> list[Amount]:
     """By category, each site's day beginning at its own midnight.
 
     Only points whose item code stands for a whole category count: "01000" is all electricity of a
@@ -132,10 +134,13 @@ async def today(connection: AsyncConnection, caller: Caller, now_ms: int) -> lis
             value, points = found.get((row.item_code[:2], row.unit), (0.0, set()))
             points.add((row.site_id, row.point_id))
             found[row.item_code[:2], row.unit] = (value + (row.value or 0.0), points)
-    return [
-        Amount(category, value, unit, len(points))
-        for (category, unit), (value, points) in sorted(found.items())
-    ]
+    zone = next((site.timezone for site in caller.sites.values()), "UTC")
+    amounts = []
+    for (category, unit), (value, points) in sorted(found.items()):
+        day = local(now_ms, zone).date()
+        worth = factors.worth(value, unit=unit, item_code=f"{category}000", on=day)
+        amounts.append(Amount(category, value, unit, len(points), worth))
+    return amounts
 
 
 def midnight(now_ms: int, zone: str) -> int:

@@ -61,7 +61,7 @@ async def _overview(request: Request, caller: Caller, site: str | None) -> dict[
             "site": site or None,
             "gateways": await overview.gateways(connection, scoped, now_ms),
             "devices": await overview.devices(connection, scoped, now_ms),
-            "amounts": await overview.today(connection, scoped, now_ms),
+            "amounts": await overview.today(connection, scoped, request.app.state.factors, now_ms),
             "open_alerts": open_alerts,
             "alerts": [_alert_card(row, caller, words) for row in open_alerts.shown],
         }
@@ -181,6 +181,7 @@ async def alert_page(request: Request, caller: Viewer, site: SitePath, alert_id:
             "facts": alert_words.facts(row.data, words),
             "subject": await alert_words.subject(connection, caller, row, words),
             "history": await alert_words.history(connection, caller, row),
+            "detector": alert_words.detector(row.detector, words),
             "who": lambda by: alert_words.who(by, words),
         }
     return page(request, "alert.html", caller, values)

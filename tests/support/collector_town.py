@@ -16,10 +16,14 @@ EXCESS: dict[str, Any] = {
         "zh": "01:00 至 05:00 用电 182.4 kWh，同一时段通常为 61.0 kWh。请检查是否有设备未关闭。",
         "en": "182.4 kWh from 01:00 to 05:00, usually 61.0 kWh at these hours. Was something left on?",
     },
+    "point": "energy_import_kwh",
     "expected": 61.0,
     "seen": 182.4,
     "excess": 121.4,
     "unit": "kWh",
+    "kgce": 14.92,
+    "co2": 64.41,
+    "factors": "kgce 0.1229 per kWh: GB/T 2589; co2 0.5306 per kWh: national average grid factor 2023",
 }
 STUCK: dict[str, Any] = {
     "title": {"zh": "食堂水表停走", "en": "Canteen water meter has stopped counting"},
@@ -93,7 +97,7 @@ async def build_town(world: World) -> Town:
     await _power(world, hall, power, now_ms)
 
     excess_at_ms = midnight(now_ms, ZONE) + HOUR_MS
-    await world.alert(hall, f"excess:point:{energy}", EXCESS, severity="warning", opened_ms=excess_at_ms)
+    await world.alert(hall, f"consumption:device:{meter}", EXCESS, severity="warning", opened_ms=excess_at_ms)
     await world.alert(school, "silent:gateway:gw-90ff00e1d2c3", SILENT, severity="critical")
     await world.alert(
         hall,

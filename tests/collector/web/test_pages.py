@@ -67,6 +67,7 @@ async def test_the_overview_counts_gateways_devices_consumption_and_alerts(
     assert "1 without fresh data" in page
     assert "metering points summed: 1" in page  # the meters of the parts are in the main meter already
     assert "water 27.1 m3" in page
+    assert re.search(r"1\d\d\.\d kgce · 5\d\d\.\d kg CO₂", page)
     assert "1 critical" in page
     assert "Clock offset +42 s" in page
 
@@ -106,12 +107,45 @@ async def test_an_old_value_does_not_look_fresh(person: httpx.AsyncClient, town:
 
 async def test_an_alert_says_what_was_expected_seen_and_lost(person: httpx.AsyncClient, town: Town) -> None:
     page = (await person.get("/alerts/hall/1?lang=en")).text
-    for words in ("61.0 kWh", "182.4 kWh", "121.4 kWh", "Building 1 main meter"):
+    for words in (
+        *("61.0 kWh", "182.4 kWh", "121.4 kWh", "14.9 kgce", "64.4 kg"),
+        *("national average grid factor 2023", "consumption unlike its past", "Building 1 main meter"),
+    ):
         assert words in page
     assert f'href="/devices/hall/{town.meter}?point={town.energy}"' in page
     assert "the collector" in page
+    assert f'data-chart="/charts/consumption/hall/{town.energy}?' in page
     silent = (await person.get("/alerts/school/1")).text
     assert "实验小学" in silent
+
+
+@pytest.mark.parametrize(
+    ("condition", "data", "shown", "linked"),
+    [
+        ("consumption:device:1", {"point": "energy_import_kwh"}, "1号楼总表 · 正向电能", True),
+        ("stuck:device:1", {}, "1号楼总表", True),
+        ("stuck:device:1", {"point": "no_such_point"}, "1号楼总表", True),
+        ("counter:point:2", {}, "1号楼总表 · 正向电能", True),
+        ("silent:gateway:gw-77aa01b2c3d4", {}, "食堂网关", False),
+        ("stuck:device:999", {}, "stuck:device:999", False),
+        ("stuck:point:²", {}, "stuck:point:²", False),
+        ("something else", {}, "something else", False),
+    ],
+)
+async def test_an_alert_names_what_it_is_about(
+    person: httpx.AsyncClient,
+    world: World,
+    town: Town,
+    condition: str,
+    data: dict[str, object],
+    shown: str,
+    linked: bool,
+) -> None:
+    number = await world.alert(town.hall, condition, data, state="resolved")
+    page = (await person.get(f"/alerts/hall/{number}")).text
+    subject = re.search(r"<dt>对象</dt><dd>(<a [^>]+>)?([^<]+)<", page)
+    assert subject is not None
+    assert (subject[2], subject[1] is not None) == (shown, linked)
 
 
 async def test_an_alert_is_taken_on_and_closed_on_the_page(person: httpx.AsyncClient, town: Town) -> None:
