@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -13,9 +13,9 @@ from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.buses import make_arbiters
 from edge_agent.config import Config
-from edge_agent.health import JSON, METRICS, Page, Pages, serve_health
+from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
 from edge_agent.https import HttpsCarrier
-from edge_agent.identity import Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
+from edge_agent.identity import EXPIRED, Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
 from edge_agent.metrics import Metrics
 from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
@@ -72,10 +72,7 @@ class _Agent:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        health = self._config.settings.health
-        async with serve_health(health.host, health.port, self._pages()) as port:
-            count = len(self._config.settings.devices)
-            _log.info("reading %d devices; its state is on http://%s:%d/status", count, health.host, port)
+        async with self._health():
             await self._sink.put(self._opening_events())
             async with asyncio.TaskGroup() as tasks:
                 keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
@@ -91,6 +88,20 @@ class _Agent:
                 self._polls_ended.set()
         counts = await self._buffer.counts()
         _log.info("stopped; %d readings and events wait for the next start", counts.pending)
+
+    @contextlib.asynccontextmanager
+    async def _health(self) -> AsyncIterator[None]:
+        """The pages, for as long as the block runs. Meters are read without them too."""
+        health = self._config.settings.health
+        async with contextlib.AsyncExitStack() as pages:
+            _log.info("reading %d devices", len(self._config.settings.devices))
+            try:
+                port = await pages.enter_async_context(serve_health(health.host, health.port, self._pages()))
+            except PortTaken as err:
+                _log.error("%s", err)
+            else:
+                _log.info("status on http://%s:%d/status", health.host, port)
+            yield
 
     async def _finish_polls(self, polls: list[asyncio.Task[None]]) -> None:
         for arbiter in self._arbiters:
@@ -123,6 +134,8 @@ class _Agent:
             await first_of(self._another_identity(stamp), self._polls_ended.wait())
             return
         self._identity_problem = ""
+        if self._identity.has_expired:
+            _log.error("%s", EXPIRED)
         carrier = HttpsCarrier(self._identity)
         try:
             self._uplink = self._make_uplink(self._identity, carrier)
@@ -223,10 +236,11 @@ class _Agent:
         if identity is None or uplink is None:
             return UplinkStatus(state="not-enrolled", problem=self._identity_problem, needs_a_human=True)
         state = uplink.state
+        problem = EXPIRED if state.problem and identity.has_expired else state.problem
         return UplinkStatus(
-            state="failing" if state.problem else "ok",
-            problem=state.problem,
-            needs_a_human=state.needs_a_human,
+            state="failing" if problem else "ok",
+            problem=problem,
+            needs_a_human=state.needs_a_human or problem == EXPIRED,
             gateway_id=identity.gateway_id,
             url=identity.collector.url,
             certificate_expires=identity.expires.isoformat(),

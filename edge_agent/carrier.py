@@ -25,7 +25,7 @@ class CollectorRefused(NeedsAHuman):
 class Carrier(Protocol):
     """One connection to one collector. Any call may be repeated: the collector stores everything once.
 
-    All calls raise CollectorBusy, CollectorRefused, and the three errors of `edge_agent.tls`.
+    All calls raise CollectorBusy, CollectorRefused, and the errors of `edge_agent.tls`.
     """
 
     async def send_key(self, key_id: bytes, package: bytes) -> None:

@@ -29,6 +29,11 @@ CERTIFICATE: Final = "certificate.pem"
 CA: Final = "ca.der"
 COLLECTOR: Final = "collector.json"  # written last: where it is, all others are
 
+EXPIRED: Final = (
+    "the certificate of this gateway has ended, or its clock is wrong: set the clock, or enrol again with a "
+    "new token: edge-agent enroll --again TOKEN"
+)
+
 
 class NotEnrolled(NeedsAHuman):
     """There is no identity yet."""
@@ -80,6 +85,10 @@ class Identity:
     def expires(self) -> datetime:
         """When the certificate ends, in real time."""
         return self.certificate.not_valid_after_utc
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires < datetime.now(UTC)
 
     def ssl_context(self) -> ssl.SSLContext:
         """Shows the gateway's certificate, and trusts the enrolled CA alone."""
@@ -142,7 +151,7 @@ def check_certificate(
 def new_folder(folder: Path) -> Path:
     """An empty folder, for us alone, in which an identity is put together."""
     fresh = folder.with_name(folder.name + ".new")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh.mkdir(mode=0o700, exist_ok=True)
     fresh.chmod(0o700)
     for leftover in fresh.iterdir():

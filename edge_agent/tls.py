@@ -1,11 +1,8 @@
 """Connections to the collector: verified against its own CA, always; what went wrong, in plain words."""
 
 import ssl
-from typing import Final
 
-from models.errors import NeedsAHuman, RetryLater
-
-CERTIFICATE_REJECTED: Final = "the collector does not accept the certificate of this gateway"
+from models.errors import RetryLater
 
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _SELF_SIGNED = (18, 19)
@@ -31,16 +28,6 @@ class CollectorNotTrusted(RetryLater):
         self.url, self.reason, self.detail, self.hint = url, reason, detail, hint
 
 
-class GatewayNotAccepted(NeedsAHuman):
-    """The collector ended the TLS handshake because of the gateway's certificate."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(
-            f"{url}: {CERTIFICATE_REJECTED}; enrol again with a new token: edge-agent enroll --again TOKEN"
-        )
-        self.url = url
-
-
 def verifying_context(ca_der: bytes) -> ssl.SSLContext:
     """Trusts this one CA and nothing else; there is no way to switch verification off."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks chain and host name from the start
@@ -49,14 +36,17 @@ def verifying_context(ca_der: bytes) -> ssl.SSLContext:
     return context
 
 
-def explain(url: str, err: BaseException) -> CollectorUnreachable | CollectorNotTrusted | GatewayNotAccepted:
-    """What a failed connection means, found in the chain of its causes."""
+def explain(url: str, err: BaseException) -> CollectorUnreachable | CollectorNotTrusted:
+    """What a failed connection means, found in the chain of its causes.
+
+    A server that does not accept the gateway's own certificate just ends the connection: under TLS 1.3 it
+    decides after the handshake, and its reason seldom arrives. Whether the certificate has expired the
+    gateway knows by itself.
+    """
     cause: BaseException | None = err
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _not_trusted(url, cause)
-        if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
-            return GatewayNotAccepted(url)
         if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.strerror:
             return CollectorUnreachable(url, cause.strerror)
         cause = cause.__cause__ or cause.__context__

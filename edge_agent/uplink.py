@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Cut
 from edge_agent.carrier import Carrier, CollectorBusy, CollectorRefused
-from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable, GatewayNotAccepted
+from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.waiting import first_of
 from models.envelope import ContentKey, seal
 from models.errors import GatehouseError, NeedsAHuman, RetryLater
@@ -311,7 +311,6 @@ def _kind(err: GatehouseError) -> str:
     names = {
         CollectorBusy: "busy",
         CollectorUnreachable: "unreachable",
-        GatewayNotAccepted: "certificate",
         CannotSeal: "cannot-seal",
         ForeignReceipt: "foreign-receipt",
         BufferUnavailable: "buffer",

@@ -140,7 +140,7 @@ class Database:
         Raise NeedsAHuman when a person must decide, BufferUnavailable when the disk refuses.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # who is where, and when
             self._take_lock()
             try:
                 self._connection = await _connect(self.path)

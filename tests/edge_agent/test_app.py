@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from edge_agent.app import run_agent
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config import Config, load_config
 from edge_agent.enroll import enroll
-from edge_agent.health import PortTaken
+from edge_agent.identity import EXPIRED
 from models.inventory import DEVICE_DESCRIBED
 from models.reading import GATEWAY, Quality, Reading
 from models.times import Clock
@@ -197,7 +198,7 @@ async def get(port: int, path: str, *, method: str = "GET") -> tuple[int, str]:
 
 
 def port_in(caplog: pytest.LogCaptureFixture) -> int:
-    [line] = [r.getMessage() for r in caplog.records if "its state is on" in r.getMessage()]
+    [line] = [r.getMessage() for r in caplog.records if "status on" in r.getMessage()]
     return int(line.rpartition("/status")[0].rpartition(":")[2])
 
 
@@ -229,15 +230,38 @@ async def test_the_pages_tell_how_it_is(town: Town, caplog: pytest.LogCaptureFix
         assert line in metrics
 
 
-async def test_a_port_that_is_taken_is_said_and_nothing_is_left_open(town: Town) -> None:
-    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+async def test_a_port_that_is_taken_is_said_and_meters_are_read_all_the_same(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    text = (town.folder / "gateway.yaml").read_text().replace("port: 0", f"port: {port}")
-    (town.folder / "gateway.yaml").write_text(text)
-    with pytest.raises(PortTaken, match=r"choose another health\.port"):
-        await run_agent(load_config(town.folder / "gateway.yaml"), clock=town.clock, stop=asyncio.Event())
+    file = town.config.file
+    file.write_text(file.read_text().replace("health: {port: 0}", f"health: {{port: {port}}}"))
+    town.config = load_config(file)
+    await town.enrol()
+    async with town.agent():
+        await town.collector.until(lambda collector: len(collector.values()) > 10)
     server.close()
     await server.wait_closed()
+    assert any("choose another health.port" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_certificate_that_has_ended_is_said_with_what_to_do(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "edge_agent")
+    town.collector.certificates_end = -timedelta(hours=1)
+    await town.enrol()
+    async with town.agent():
+        await town.polled(1)
+        status: dict[str, Any] = {"uplink": {"problem": ""}}
+        async with asyncio.timeout(30):
+            while not status["uplink"]["problem"]:
+                status = json.loads((await get(port_in(caplog), "/status"))[1])
+    assert status["uplink"]["problem"] == EXPIRED
+    assert status["uplink"]["needs_a_human"]
+    assert any(record.getMessage() == EXPIRED for record in caplog.records)
+    assert town.collector.paths() == ["POST /gateway/v1/enroll"]
 
 
 async def test_silent_meters_are_bad_and_shown_as_lost(town: Town, caplog: pytest.LogCaptureFixture) -> None:

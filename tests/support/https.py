@@ -9,6 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509 import load_pem_x509_csr
@@ -24,7 +25,7 @@ from models.envelope import (
 )
 from models.protocol import PROBLEM, EnrollmentToken, EnrollRequest
 from models.reading import Event, Item, Quality, Reading, Reason
-from tests.support.certificates import Authority
+from tests.support.certificates import DAY, Authority
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Collector:
     authority: Authority = field(default_factory=Authority.make)
     secret: str = "s3cret-of-one-use"
     gateway_id: str = "gw-1"
+    certificates_end: timedelta = DAY
     script: deque[Scripted] = field(default_factory=deque)
     refuse_item: Callable[[Item], bool] = field(default=lambda item: False)
     say_bad_seq: bool = False
@@ -201,7 +203,9 @@ class Collector:
         answer = {
             "gateway_id": self.gateway_id,
             "site_code": "a1",
-            "certificate_pem": self.authority.certify(wanted.csr_pem, self.gateway_id),
+            "certificate_pem": self.authority.certify(
+                wanted.csr_pem, self.gateway_id, ends=self.certificates_end
+            ),
             "collector_key": base64.b64encode(self.private_key.public_bytes()).decode(),
         }
         return Answer(201, json.dumps(answer).encode())
