@@ -131,12 +131,21 @@ async def _agent(folder: Path, cores: list[int], meters_each: int) -> _Run:
         for part in (meters, collector):
             _pin(part, cores[0])
         _pin(agent, cores[-1])
-        metrics = f"http://127.0.0.1:{http_port}/metrics"
-        await _first_reading(metrics, agent)
+        token = await command(
+            "collector", "api-token", "--dir", str(home), "--name", "bench", "--scope", "read"
+        )
+        http = await opened.enter_async_context(
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{http_port}",
+                headers={"Authorization": f"Bearer {token['token']}"},
+                trust_env=False,
+            )
+        )
+        await _first_reading(http, agent)
         await asyncio.sleep(WARM_UP_S)
-        before, cpu, began = await _stored(metrics), _cpu_s(agent), time.monotonic()
+        before, cpu, began = await _stored(http), _cpu_s(agent), time.monotonic()
         await asyncio.sleep(MEASURE_S)
-        readings = await _stored(metrics) - before
+        readings = await _stored(http) - before
         took, cpu = time.monotonic() - began, _cpu_s(agent) - cpu
         agent.check()
         return _Run(1e6 * cpu / readings, readings / took, _memory_mb(agent))
@@ -182,17 +191,20 @@ async def _answers(url: str, part: Part) -> None:
     raise PartFailed(f"{url} does not answer")
 
 
-async def _first_reading(metrics: str, agent: Part) -> None:
-    while not await _stored(metrics):
+async def _first_reading(http: httpx.AsyncClient, agent: Part) -> None:
+    for _ in range(150):
+        if await _stored(http):
+            return
         agent.check()
         await asyncio.sleep(0.2)
+    raise PartFailed("nothing of the agent has reached the collector in 30 s")
 
 
-async def _stored(metrics: str) -> int:
+async def _stored(http: httpx.AsyncClient) -> int:
     """How many readings the collector says it has stored."""
-    async with httpx.AsyncClient(trust_env=False) as http:
-        text = (await http.get(metrics)).text
-    found = re.search(r"^gatehouse_items_accepted_total (\S+)", text, re.MULTILINE)
+    reply = await http.get("/metrics")
+    reply.raise_for_status()
+    found = re.search(r"^gatehouse_items_accepted_total (\S+)", reply.text, re.MULTILINE)
     return int(float(found[1])) if found else 0
 
 

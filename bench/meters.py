@@ -13,7 +13,7 @@ from simulators.building import Building
 from simulators.modbus.meter import ModbusMeter
 from simulators.modbus.server import Endpoint
 
-PROFILE_FILE = Path(__file__).with_name("meter20.yaml")
+PROFILE_FILE = Path(__file__).with_name("bench-meter20.yaml")
 REGISTERS = 20
 
 

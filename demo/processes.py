@@ -102,6 +102,6 @@ async def command(name: str, *arguments: str) -> Any:
     )
     out, err = await process.communicate()
     if process.returncode:
-        said = (out + err).decode(errors="replace").strip()
+        said = (out + err).decode(errors="replace").strip()[:2000]
         raise PartFailed(f"`{name} {arguments[0]}` failed with exit code {process.returncode}:\n{said}")
     return json.loads(out)

@@ -121,7 +121,7 @@ async def _make_collector(
         {"kind": "email", "name": "duty", "host": "127.0.0.1", "port": received.mail_port, "security": "none",
          "sender": "gatehouse@example.org", "to": ["duty@example.org"]},
     ]  # fmt: skip
-    # A second of the demonstration is forty minutes: a restart must not look like a silent gateway.
+    # A second of the demonstration is half an hour: a restart must not look like a silent gateway.
     settings["detectors"]["silent_gateway"]["after_minutes"] = 1440
     file.write_text(yaml.safe_dump(settings, allow_unicode=True))
 
