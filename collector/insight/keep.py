@@ -19,8 +19,9 @@ from models.times import HOUR_MS
 STUCK: Final = "stuck"
 CONSUMPTION: Final = "consumption"
 
-FALLEN_LIVE_MS: Final = 24 * HOUR_MS
-"""A fall is certain only a few readings later, and some meters are read every few hours."""
+LATELY_MS: Final = 24 * HOUR_MS
+"""A fall is certain only a few readings later, and some meters are read every few hours. An anomaly may
+have hours in it that are missing."""
 
 AFTERMATH_MS: Final = 2 * HOUR_MS
 """When a stuck meter wakes up it may catch up at once; that is part of the same story."""
@@ -97,7 +98,7 @@ async def _keep_fallen(
     statement = (
         select(finding)
         .where(finding.c.site_id == device.site_id, finding.c.detector == COUNTER, finding.c.score > 0)
-        .where(finding.c.subject.in_(subjects), finding.c.end_ms > now_ms - FALLEN_LIVE_MS)
+        .where(finding.c.subject.in_(subjects), finding.c.end_ms > now_ms - LATELY_MS)
         .order_by(finding.c.start_ms)
     )
     fallen = [
@@ -142,7 +143,7 @@ async def _keep_unusual(
         return
     is_open = await find_open(connection, device.site_id, condition) is not None
     newest = max(going_on, key=lambda pair: pair[0].end_ms)
-    if not is_open and newest[0].end_ms <= now_ms - LIVE_MS:
+    if not is_open and not _goes_on(newest[0], now_ms):
         return
     for worse in (STUCK, COUNTER):
         if not is_open and await find_open(connection, device.site_id, _condition(worse, judgement)):
@@ -155,6 +156,15 @@ async def _keep_unusual(
     points = sorted({pair[0].hours.name for pair in going_on})
     opening = _opening(CONSUMPTION, judgement, largest[1].start_ms, {**largest[1].data, "points": points})
     await holds(connection, opening, receivers, now_ms=now_ms)
+
+
+def _goes_on(episode: Episode, now_ms: int) -> bool:
+    """Nothing usual is known to have come since, though what is known reaches to the present.
+
+    So what arrives late calls nobody, but what goes on does, also when hours are missing in between.
+    """
+    is_live = episode.hours.end_ms > now_ms - LIVE_MS and episode.end_ms > now_ms - LATELY_MS
+    return is_live and episode.usual_hours_since * HOUR_MS < LIVE_MS
 
 
 def _last_end(unusual: Sequence[Unusual]) -> int | None:

@@ -11,7 +11,7 @@ from models.anomaly import Finding, Why, assess, findings
 from models.times import HOUR_MS
 
 LEAST_ODD_H: Final = 2  # one odd hour may be anything
-ODD_ALONE: Final = 2.0  # unless it is far too much
+ODD_ALONE: Final = 1.5  # unless it is far too much
 OVER_H: Final = 24
 """So many usual hours end an alert: a fault that shows at night only is one fault."""
 

@@ -38,6 +38,7 @@ FIRST_DAYS: Final = 7
 OWN_DAYS: Final = 180
 """The past in which is measured how odd a meter usually gets."""
 _TAIL: Final = 0.95
+_SPARED_DAYS: Final = 2
 _YOUNG: Final = 3.0  # limits are (1 + this / days of own past) times as wide
 _CLIP: Final = 4.0  # one absurd value must not colour the day after it
 _WEATHER_DRIVEN: Final = frozenset({"gas", "heat", "cold"})
@@ -183,7 +184,8 @@ def _limits(oddness: Floats, limit: _Limit) -> Floats:
     known = np.isfinite(oddness)
     of_day = np.where(known, oddness, -np.inf).max(axis=1)[:, None]
     of_day[~np.isfinite(of_day)] = np.nan
-    usual, worst = trailing_quantiles(of_day, OWN_DAYS, (0.5, _TAIL), at_least=1)
+    # An anomaly that goes on past midnight must not be the measure of its own second day.
+    usual, worst = trailing_quantiles(of_day, OWN_DAYS, (0.5, _TAIL), at_least=1, spared=_SPARED_DAYS)
     before = np.cumsum(np.isfinite(of_day), axis=0) - np.isfinite(of_day)
     limits = np.fmax(np.fmax(limit.usual * usual, limit.worst * worst), limit.floor)
     result: Floats = limits * (1 + _YOUNG / np.maximum(before, 1))

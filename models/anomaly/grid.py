@@ -105,9 +105,12 @@ def _kinds(first_day: int, days: int, calendar: Calendar | None) -> Ints:
 
 
 def trailing_quantiles(
-    cells: Floats, days: int, quantiles: Sequence[float], *, at_least: int
+    cells: Floats, days: int, quantiles: Sequence[float], *, at_least: int, spared: int = 0
 ) -> list[Floats]:
-    """For each cell, quantiles of its slot over the `days` rows before; NaN with fewer than `at_least`."""
+    """For each cell, quantiles of its slot over the `days` rows before; NaN with fewer than `at_least`.
+
+    No quantile is taken from the `spared` greatest values, which matters while there are few.
+    """
     rows, slots = cells.shape
     results = [np.full((rows, slots), np.nan) for _ in quantiles]
     padded = np.vstack([np.full((days, slots), np.nan), cells])
@@ -117,25 +120,26 @@ def trailing_quantiles(
         part = np.sort(windows[start : min(start + block, rows)], axis=2)  # NaN goes to the end
         count = np.isfinite(part).sum(axis=2)
         for quantile, result in zip(quantiles, results, strict=True):
-            result[start : start + block] = _quantile(part, count, quantile, at_least)
+            found = _quantile(part, np.maximum(count, 1), quantile, spared)
+            result[start : start + block] = np.where(count >= max(at_least, 1), found, np.nan)
     return results
 
 
-def _quantile(ordered: Floats, count: Any, quantile: float, at_least: int) -> Floats:
-    position = quantile * np.maximum(count - 1, 0)
+def _quantile(ordered: Floats, count: Any, quantile: float, spared: int) -> Floats:
+    position = np.maximum(np.minimum(quantile * (count - 1), count - 1 - spared), 0)
     below = np.floor(position).astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(count - 1, 0))
+    above = np.minimum(below + 1, count - 1)
     low = np.take_along_axis(ordered, below[..., None], axis=2)[..., 0]
     high = np.take_along_axis(ordered, above[..., None], axis=2)[..., 0]
-    result: Floats = np.where(count >= at_least, low + (high - low) * (position - below), np.nan)
+    result: Floats = low + (high - low) * (position - below)
     return result
 
 
 def row_quantile(cells: Floats, quantile: float) -> Floats:
     """A quantile of each row as a column; NaN for a row without values."""
     ordered = np.sort(cells, axis=1)[:, None, :]
-    count = np.isfinite(cells).sum(axis=1)[:, None]
-    return _quantile(ordered, count, quantile, 1)
+    count = np.maximum(np.isfinite(cells).sum(axis=1)[:, None], 1)
+    return _quantile(ordered, count, quantile, 0)
 
 
 def row_mean(cells: Floats) -> Floats:

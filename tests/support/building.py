@@ -113,6 +113,12 @@ class Building:
             await self._read(HOUR_MS)
             await self.work()
 
+    async def lose(self, hours: float) -> None:
+        """Let hours go by of which no reading is ever seen."""
+        for meter in self.meters:
+            self.readings(meter, self.now_ms, self.now_ms + round(hours * HOUR_MS))
+        await self.silence(60 * hours)
+
     async def silence(self, minutes: float) -> None:
         """Let time go by in which nothing arrives."""
         self.now_ms += round(minutes * 60_000)

@@ -79,6 +79,14 @@ async def test_what_arrives_late_is_found_but_calls_nobody(building: Building) -
     assert len(await building.rows(schema.finding)) >= 2
 
 
+async def test_what_goes_on_after_an_outage_calls_somebody(building: Building) -> None:
+    meter = await building.add_meter(night_run)
+    await building.history(29)
+    await building.lose(21)  # the evening has begun meanwhile
+    await building.live(4)
+    assert (f"consumption:device:{meter.device}", "firing") in await building.alerts()
+
+
 async def test_what_arrives_late_does_not_end_an_alert(building: Building) -> None:
     meter = await building.add_meter(night_run)
     await building.history(29)

@@ -67,6 +67,15 @@ def test_a_night_that_runs_through_is_found_after_ten_days_of_history() -> None:
     np.testing.assert_allclose(found.expected[hours(9, 20, 24)], 20, rtol=0.05)
 
 
+def test_a_night_that_runs_through_stays_found_after_midnight_and_a_loss_of_data() -> None:
+    time, load = building(11)
+    load[hours(9, 20, 24)] += 15
+    load[hours(10, 0, 7)] += 15
+    load[hours(9, 21, 24)] = np.nan
+    load[hours(10, 0, 2)] = np.nan
+    assert score(time, load)[1][hours(10, 2, 7)].all()
+
+
 def test_before_a_week_nothing_is_said() -> None:
     time, load = building(7)
     load[50] = 10_000
