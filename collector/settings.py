@@ -114,6 +114,12 @@ receivers: []
 # What is looked for. Every detector runs unless it is switched off here.
 detectors:
   unusual_consumption: {{enabled: true}}
-  stuck_meter: {{enabled: true}}
+  stuck_meter: {{enabled: true, after_hours: 6}}
   silent_gateway: {{enabled: true, after_minutes: 15}}
+  fallen_counter: {{enabled: true}}
+
+# What energy is worth here, before the factors that come with the collector (standard coal, national grid).
+factors: []
+#  - {{quantity: cost, unit: kWh, item: "01", per_unit: 0.75, currency: CNY, source: "contract of 2026"}}
+#  - {{quantity: co2, unit: kWh, item: "01", per_unit: 0.7252, source: "grid factor of Hebei, 2022"}}
 """

@@ -31,11 +31,13 @@ def test_the_commented_examples_in_that_file_are_right(tmp_path: Path) -> None:
     text = new_settings_text("https://c.example:9443", "127.0.0.1", 9443, [], None)
     opened = (
         text.replace("receivers: []", "receivers:")
+        .replace("factors: []", "factors:")
         .replace("\n#  - {", "\n  - {")
         .replace("\n#     ", "\n     ")
     )
     settings = check_settings(opened.replace("# local_http", "local_http"), tmp_path / FILE)
     assert [receiver.name for receiver in settings.receivers] == ["duty", "platform"]
+    assert [factor.quantity for factor in settings.factors] == ["cost", "co2"]
     assert settings.local_http is not None
 
 
