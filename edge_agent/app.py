@@ -136,7 +136,7 @@ class _Agent:
         self._identity_problem = ""
         if self._identity.has_expired:
             _log.error("%s", EXPIRED)
-        carrier = HttpsCarrier(self._identity)
+        carrier = HttpsCarrier(self._identity, self._clock.now_ms)
         try:
             self._uplink = self._make_uplink(self._identity, carrier)
             await first_of(self._uplink.run(), self._another_identity(stamp), self._polls_ended.wait())

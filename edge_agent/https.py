@@ -1,6 +1,7 @@
 """Carries envelopes over HTTPS with the gateway's certificate."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from edge_agent.carrier import CollectorBusy, CollectorRefused
 from edge_agent.identity import Identity
 from edge_agent.tls import CollectorUnreachable, explain
-from models.protocol import PROBLEM, Receipt
+from models.protocol import CLOCK_HEADER, PROBLEM, Receipt
 
 CONNECT_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 60.0  # a collector under load answers late; sooner would only add to its load
@@ -31,7 +32,8 @@ class ToldProblem:
 class HttpsCarrier:
     """See `edge_agent.carrier.Carrier`."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
         self._url = identity.collector.url
         self._client = httpx.AsyncClient(
             base_url=self._url,
@@ -55,10 +57,9 @@ class HttpsCarrier:
         await self._client.aclose()
 
     async def _send(self, method: str, path: str, body: bytes) -> httpx.Response:
+        headers = {"content-type": "application/octet-stream", CLOCK_HEADER: str(self._now_ms())}
         try:
-            response = await self._client.request(
-                method, path, content=body, headers={"content-type": "application/octet-stream"}
-            )
+            response = await self._client.request(method, path, content=body, headers=headers)
         except httpx.HTTPError as err:
             raise explain(self._url, err) from err
         if response.is_success:

@@ -12,6 +12,9 @@ from models.errors import BadInput
 PROBLEM: Final = "urn:gatehouse:problem:"
 """Every refusal is problem+json (RFC 9457) whose `type` is this and one of the codes below."""
 
+CLOCK_HEADER: Final = "gatehouse-clock-ms"
+"""With each batch a gateway says what its clock shows as it sends: milliseconds since 1970."""
+
 
 class Code:
     """Refusals that a program acts on. Each stands for one thing that the caller can do."""

@@ -42,7 +42,12 @@ def open_batch(
 
 
 def store_batch(
-    connection: sqlite3.Connection, inventory: Inventory, batch: OpenedBatch, now_ms: int
+    connection: sqlite3.Connection,
+    inventory: Inventory,
+    batch: OpenedBatch,
+    now_ms: int,
+    *,
+    skew_ms: int | None = None,
 ) -> Receipt:
     """Store all of it and say so, in the caller's transaction. Raise Refused.
 
@@ -91,8 +96,6 @@ def store_batch(
         store_readings(connection, epoch, things.points(rows.series), rows, now_ms)
     _store_events(connection, epoch, header.gateway_id, rows)
     _store_set_aside(connection, epoch, rows, now_ms)
-    is_newest = header.first_seq > top_seq  # what fills a gap says nothing of the gateway's clock now
-    skew_ms = rows.newest_received_ms - now_ms if is_newest and rows.newest_received_ms else None
     connection.execute(
         "UPDATE gateway SET last_seen_ms = ?, clock_skew_ms = coalesce(?, clock_skew_ms) WHERE id = ?",
         (now_ms, skew_ms, header.gateway_id),

@@ -15,7 +15,7 @@ from collector.identity.tokens import TokenRefused
 from collector.intake.refusals import IntakeBusy, Refused
 from collector.intake.service import Intake
 from models.envelope import MAX_ENVELOPE_BYTES
-from models.protocol import Code, EnrollRequest, EnrollResponse, Receipt
+from models.protocol import CLOCK_HEADER, Code, EnrollRequest, EnrollResponse, Receipt
 
 MAX_PACKAGE_BYTES: Final = 1 << 16
 MAX_ENROLL_BYTES: Final = 1 << 15
@@ -111,7 +111,9 @@ async def post_batch(request: Request, sender: Sender) -> Receipt:
     intake: Intake = request.app.state.intake
     try:
         with intake.place_for(_announced(request, MAX_ENVELOPE_BYTES)):
-            receipt = await intake.accept(await _body(request, MAX_ENVELOPE_BYTES, sender), sender)
+            receipt = await intake.accept(
+                await _body(request, MAX_ENVELOPE_BYTES, sender), sender, gateway_clock_ms=_clock_ms(request)
+            )
     except Refused as err:
         raise _problem(err.code, err.detail) from err
     except IntakeBusy as err:
@@ -125,6 +127,12 @@ async def post_batch(request: Request, sender: Sender) -> Receipt:
         ) from err
     request.app.state.on_receipt(receipt)
     return receipt
+
+
+def _clock_ms(request: Request) -> int | None:
+    """What the gateway's clock shows, as it says; None when it does not."""
+    said = request.headers.get(CLOCK_HEADER, "")
+    return int(said) if said.isdecimal() and len(said) < 16 else None
 
 
 def _announced(request: Request, limit: int) -> int:

@@ -60,7 +60,6 @@ class Rows:
     events: list[EventRow] = field(default_factory=list)
     descriptions: list[tuple[int, DeviceDescription]] = field(default_factory=list)  # (measured_ms, …)
     set_aside: list[SetAside] = field(default_factory=list)
-    newest_received_ms: int | None = None
 
 
 def make_rows(columns: Columns, *, first_seq: int, now_ms: int) -> Rows:
@@ -88,7 +87,6 @@ def make_rows(columns: Columns, *, first_seq: int, now_ms: int) -> Rows:
         newest=dict(zip(map(columns.series_index.__getitem__, order), order, strict=True)),
         hours={(index, ms - ms % HOUR_MS) for index, ms in zip(columns.series_index, measured, strict=True)},
         set_aside=set_aside,
-        newest_received_ms=max(columns.received_ms, default=None),
     )
     for offset, event in columns.events:
         _add_event(rows, first_seq + offset, event, oldest, latest)
@@ -179,7 +177,6 @@ def _add_event(rows: Rows, seq: int, event: Event, oldest: int, latest: int) -> 
         rows.set_aside.append(SetAside(seq, wrong, _json(item)))
         return
     rows.events.append(EventRow(seq, event, data))
-    rows.newest_received_ms = max(rows.newest_received_ms or 0, event.received_ms)
 
 
 def _wrong_time(measured_ms: int, received_ms: int, oldest: int, latest: int) -> str | None:

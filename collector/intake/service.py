@@ -94,8 +94,14 @@ class Intake:
             )
         return found.id
 
-    async def accept(self, body: bytes, peer_gateway_id: str) -> Receipt:
-        """Store a batch once; the receipt comes after the commit. Raise Refused; then nothing is stored."""
+    async def accept(
+        self, body: bytes, peer_gateway_id: str, *, gateway_clock_ms: int | None = None
+    ) -> Receipt:
+        """Store a batch once; the receipt comes after the commit. Raise Refused; then nothing is stored.
+
+        `gateway_clock_ms` is what the gateway's clock shows now, if it says so.
+        """
+        skew_ms = None if gateway_clock_ms is None else gateway_clock_ms - self._clock.now_ms()
         sender = await self._gateway(peer_gateway_id)
         try:
             key = await self._content_key(body, sender)
@@ -110,7 +116,9 @@ class Intake:
                 )
             )
             return await self._write(
-                lambda connection: store_batch(connection, self._inventory, batch, self._clock.now_ms()),
+                lambda connection: store_batch(
+                    connection, self._inventory, batch, self._clock.now_ms(), skew_ms=skew_ms
+                ),
                 batch.header.count,
             )
         except (EnvelopeRefused, Refused) as err:

@@ -30,7 +30,7 @@ class Station:
         self, collector: Collector, identity: Identity, buffer: SqliteBuffer, clock: VirtualClock
     ) -> None:
         self.collector, self.identity, self.buffer, self.clock = collector, identity, buffer, clock
-        self.carrier = HttpsCarrier(identity)
+        self.carrier = HttpsCarrier(identity, clock.now_ms)
         self.uplink = self.make_uplink()
 
     def make_uplink(
@@ -341,7 +341,7 @@ async def test_not_one_byte_goes_to_whoever_is_not_our_collector(station: Statio
     await station.buffer.append(readings(10))
     async with impostor.serve(WRONG_SERVERS[reason](station.collector.authority)):
         lured = msgspec.structs.replace(station.identity.collector, url=impostor.url)
-        carrier = HttpsCarrier(dataclasses.replace(station.identity, collector=lured))
+        carrier = HttpsCarrier(dataclasses.replace(station.identity, collector=lured), station.clock.now_ms)
         try:
             uplink = station.make_uplink(carrier=carrier)
             await uplink.flush()

@@ -63,7 +63,7 @@ async def pair(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Pair]:
     async with running(home, clock.clock) as collector:
         token = await collector.enrollment_token()
         identity = await asyncio.to_thread(enroll, token, state_dir=tmp_path / "state")
-        carrier = HttpsCarrier(identity)
+        carrier = HttpsCarrier(identity, clock.now_ms)
         try:
             yield Pair(collector, identity, carrier, clock)
         finally:

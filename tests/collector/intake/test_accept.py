@@ -292,15 +292,14 @@ async def test_gateways_of_one_site_may_name_their_devices_alike(
     assert rows("SELECT point_id, value FROM reading") == [(1, 1.0), (2, 2.0)]
 
 
-async def test_the_gateways_clock_is_judged_by_its_newest_batch_only(
+async def test_the_gateways_clock_is_judged_by_what_it_says_as_it_sends(
     intake: Intake, sender: Sender, standing: StandingClock, rows: Rows
 ) -> None:
-    skipped = sender.seal([a_reading(1.0, at_ms=NOW_MS - DAY_MS)])
-    live = sender.seal([a_reading(2.0, at_ms=NOW_MS - 2012)])
-    await intake.accept(live.body, sender.gateway_id)
+    waited_long = sender.seal([a_reading(1.0, at_ms=NOW_MS - DAY_MS)])
+    await intake.accept(waited_long.body, sender.gateway_id, gateway_clock_ms=NOW_MS - 2000)
     assert rows("SELECT last_seen_ms, clock_skew_ms FROM gateway") == [(NOW_MS, -2000)]
     standing.now_ms += 500
-    await intake.accept(skipped.body, sender.gateway_id)
+    await intake.accept(sender.seal([a_reading(2.0)]).body, sender.gateway_id)
     assert rows("SELECT last_seen_ms, clock_skew_ms FROM gateway") == [(NOW_MS + 500, -2000)]
 
 
