@@ -45,7 +45,8 @@ class Result:
 
     @property
     def times_bare(self) -> float:
-        return self.agent_us / self.bare_us
+        """Both as fast as one core can."""
+        return self.full_us / self.bare_us
 
 
 async def measure() -> Result:
@@ -143,9 +144,10 @@ async def _agent(folder: Path, cores: list[int], meters_each: int) -> _Run:
         )
         await _first_reading(http, agent)
         await asyncio.sleep(WARM_UP_S)
-        before, cpu, began = await _stored(http), _cpu_s(agent), time.monotonic()
+        before = await _next_batch(http, agent)
+        cpu, began = _cpu_s(agent), time.monotonic()
         await asyncio.sleep(MEASURE_S)
-        readings = await _stored(http) - before
+        readings = await _next_batch(http, agent) - before
         took, cpu = time.monotonic() - began, _cpu_s(agent) - cpu
         agent.check()
         return _Run(1e6 * cpu / readings, readings / took, _memory_mb(agent))
@@ -158,7 +160,6 @@ def _write_config(file: Path, ports: list[int], meters_each: int) -> None:
     document = {
         "gateway": {"state_dir": "state", "profiles_dir": "profiles"},
         "health": {"host": "127.0.0.1", "port": _free_port()},
-        "uplink": {"live_every_s": 1, "max_items": 5000},
         "buses": [
             {"id": f"bus-{n}", "modbus_tcp": {"host": "127.0.0.1", "port": port}}
             for n, port in enumerate(ports)
@@ -198,6 +199,17 @@ async def _first_reading(http: httpx.AsyncClient, agent: Part) -> None:
         agent.check()
         await asyncio.sleep(0.2)
     raise PartFailed("nothing of the agent has reached the collector in 30 s")
+
+
+async def _next_batch(http: httpx.AsyncClient, agent: Part) -> int:
+    """How many readings are stored right after another batch has come, so that no part of one is counted."""
+    before = await _stored(http)
+    for _ in range(600):
+        if (now := await _stored(http)) > before:
+            return now
+        agent.check()
+        await asyncio.sleep(0.05)
+    raise PartFailed("no batch of the agent has reached the collector in 30 s")
 
 
 async def _stored(http: httpx.AsyncClient) -> int:

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import uvloop
+
 from edge_agent.app import run_agent
 from edge_agent.commands.answer import Answer
 from edge_agent.config import Config, load_config
@@ -22,7 +24,7 @@ def run(path: Path, *, level: str, as_json: bool) -> Answer:
     """Return after SIGTERM or SIGINT, when what was under way is finished."""
     config = load_config(path)
     _log_to_stderr(level, as_json=as_json)
-    asyncio.run(_until_signal(config))
+    uvloop.run(_until_signal(config))
     return Answer({"stopped": True}, "Stopped.")
 
 
