@@ -17,7 +17,7 @@ EXPECTED = {("consumption", "m-09"), ("stuck", "m-13")}
 """Detector and device: the scenario has one meter with a true anomaly, and one that is stuck."""
 
 _ALERTS_WITHIN_S = 25.0  # real; the anomaly begins half an hour after the evening does
-_CALM_S = 5.0  # real, after the last fault: time to make up for it
+_CALM_S = 4.0  # real, after the last fault: time to make up for it
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from edge_agent.buffer.sqlite import SqliteBuffer
+from models.reading import Item
 from models.times import Clock
 from tests.support.items import Sealer, a_reading, an_event, readings
 
@@ -26,7 +27,9 @@ async def append_for_ever(buffer: SqliteBuffer, first_value: int, rng: random.Ra
     value = first_value
     while True:
         size = rng.choice([1, 2, 40, 300])
-        items = readings(size, first=value) if rng.random() < 0.9 else [a_reading(float(value)), an_event()]
+        items: list[Item] = [a_reading(float(value)), an_event()]
+        if rng.random() < 0.9:
+            items = [*readings(size, first=value)]
         numbers = await buffer.append(items)
         say("append", numbers.first, numbers.last, value)
         value += size
