@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from drivers.contract import Driver
 from drivers.modbus.driver import make_driver
 from drivers.modbus.link import ModbusTcpLink
-from drivers.profiles import shipped_profiles
+from edge_agent.catalogue import Catalogue
 from models.envelope import FIRST_PREVIOUS, CollectorPrivateKey, ContentKey, seal
 from models.reading import Item, Quality
 from models.times import Clock
@@ -82,13 +82,13 @@ async def _measure(period_s: int, batch_s: int, batches: int) -> Result:
 
 
 def _drivers(site: Site, clock: Clock) -> Iterator[Driver]:
-    profiles = shipped_profiles()
+    profiles = Catalogue()
     for rack, port in zip(site.scenario.racks, site.ports, strict=True):
         link = ModbusTcpLink("127.0.0.1", port, clock=clock)
         for meter in rack.meters:
             yield make_driver(
                 device_id=meter.id,
-                profile=profiles[meter.profile],
+                profile=profiles.load(meter.profile),
                 unit=meter.unit,
                 link=link,
                 parameters=meter.parameters,

@@ -7,13 +7,14 @@ from importlib.resources import files
 import pytest
 
 from drivers.modbus.plan import plan
-from drivers.profiles import shipped_profiles
+from edge_agent.catalogue import Catalogue
 from models.profile import Golden, Profile, profile_json_schema
 from models.reading import Quality
 from tests.drivers.modbus.conftest import Drivers
 from tests.support.byte_server import Asked, ByteServer
 
-PROFILES = shipped_profiles()
+CATALOGUE = Catalogue()
+PROFILES = {name: CATALOGUE.load(name) for name in CATALOGUE.names()}
 
 
 def goldens() -> Iterator[tuple[Profile, Golden]]:
@@ -70,3 +71,8 @@ async def test_a_shipped_profile_is_read_as_a_whole(
 def test_the_published_schema_is_that_of_the_code() -> None:
     published = json.loads((files("firmware_configs") / "profile.schema.json").read_text("utf-8"))
     assert published == profile_json_schema(), "write profile_json_schema() to the file anew, indent 2"
+
+
+def test_a_profile_is_named_as_its_file() -> None:
+    assert {name: profile.profile for name, profile in PROFILES.items()} == {name: name for name in PROFILES}
+    assert set(PROFILES) >= {"acrel-adl3000", "chint-dtsu666", "eastron-sdm630", "schneider-iem3000"}
