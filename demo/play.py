@@ -99,7 +99,8 @@ async def play_on(stage: Stage, console: Console, stop: asyncio.Event) -> None:
   pkill -9 -f demo.agent        # a power cut at the gateway; this demonstration starts it again
 
 Ctrl-C ends it.
-"""
+""",
+        soft_wrap=True,
     )
     while not stop.is_set():
         for part in (stage.agent, stage.collector):
