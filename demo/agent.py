@@ -5,10 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
+from demo.clock import FastClock, Pace
 from edge_agent.app import run_agent
 from edge_agent.config import Config, load_config
-
-from demo.clock import FastClock, Pace
 
 
 async def run(pace: Pace, config: Config) -> None:
