@@ -34,8 +34,8 @@ class Reason(IntEnum):
 class Reading(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="r", gc=False):
     """One value of one point.
 
-    A msgspec struct and not a dataclass because an edge agent makes thousands a second: it costs an
-    eighth to create, and the buffer writes it without conversion.
+    A msgspec struct and not a dataclass because an edge agent makes thousands a second: it is
+    far cheaper to create, and the buffer writes it without conversion.
     """
 
     device_id: str
