@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from models.profile import Profile, load_profile
+from models.profile import as_family, load_profile
+from models.profile.modbus import ModbusProfile
 from models.times import Clock
 from simulators.building import Building
 from simulators.modbus.meter import ModbusMeter
@@ -17,12 +18,12 @@ PROFILE_FILE = Path(__file__).with_name("bench-meter20.yaml")
 REGISTERS = 20
 
 
-def meter20() -> Profile:
+def meter20() -> ModbusProfile:
     """The profile of every meter here: one request for 20 registers, 20 readings."""
-    return load_profile(PROFILE_FILE.read_bytes(), PROFILE_FILE.name)
+    return as_family(load_profile(PROFILE_FILE.read_bytes(), PROFILE_FILE.name), ModbusProfile)
 
 
-async def serve(endpoints: int, meters: int, profile: Profile) -> None:
+async def serve(endpoints: int, meters: int, profile: ModbusProfile) -> None:
     """Serve until SIGTERM; say first, in one line of JSON, on which ports."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -12,6 +12,8 @@ from drivers.modbus.driver import make_driver
 from drivers.modbus.link import ModbusTcpLink
 from edge_agent.catalogue import Catalogue
 from models.envelope import FIRST_PREVIOUS, CollectorPrivateKey, ContentKey, seal
+from models.profile import as_family
+from models.profile.modbus import ModbusProfile
 from models.reading import Item, Quality
 from models.times import Clock
 from simulators.scenario import shipped_scenario
@@ -88,7 +90,7 @@ def _drivers(site: Site, clock: Clock) -> Iterator[Driver]:
         for meter in rack.meters:
             yield make_driver(
                 device_id=meter.id,
-                profile=profiles.load(meter.profile),
+                profile=as_family(profiles.load(meter.profile), ModbusProfile),
                 unit=meter.unit,
                 link=link,
                 parameters=meter.parameters,

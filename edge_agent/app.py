@@ -11,7 +11,7 @@ import msgspec
 
 from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
-from edge_agent.buses import make_arbiters
+from edge_agent.buses import Tools, make_buses
 from edge_agent.config import Config
 from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
 from edge_agent.https import HttpsCarrier
@@ -63,12 +63,14 @@ class _Agent:
         self._identity: Identity | None = None
         self._identity_problem = ""
         self._uplink: Uplink | None = None
-        self._arbiters = make_arbiters(
+        self._buses = make_buses(
             config,
-            self._sink,
-            clock=clock,
-            on_poll=self._metrics.polled,
-            on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),
+            Tools(
+                sink=self._sink,
+                clock=clock,
+                on_poll=self._metrics.polled,
+                on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),
+            ),
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,9 +79,7 @@ class _Agent:
             async with asyncio.TaskGroup() as tasks:
                 keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
                 tasks.create_task(self._supervised(self._deliver), name="uplink")
-                polls = [
-                    tasks.create_task(arbiter.run(), name=f"bus {arbiter.bus}") for arbiter in self._arbiters
-                ]
+                polls = [tasks.create_task(bus.run(), name=f"bus {bus.bus}") for bus in self._buses]
                 await stop.wait()
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
                 await self._finish_polls(polls)
@@ -104,8 +104,8 @@ class _Agent:
             yield
 
     async def _finish_polls(self, polls: list[asyncio.Task[None]]) -> None:
-        for arbiter in self._arbiters:
-            arbiter.stop()
+        for bus in self._buses:
+            bus.stop()
         if polls:
             _, late = await asyncio.wait(polls, timeout=LAST_POLL_S)
             for task in late:
@@ -202,9 +202,9 @@ class _Agent:
         with contextlib.suppress(BufferUnavailable):
             self._metrics.buffer_is(await self._buffer.counts(), now_ms=self._clock.now_ms())
         self._metrics.memory_is(held=self._sink.held, lost=self._sink.lost_total)
-        for arbiter in self._arbiters:
-            lost = sum(state.lost_since_ms is not None for state in arbiter.states)
-            self._metrics.bus_is(arbiter.bus, answering=len(arbiter.states) - lost, lost=lost)
+        for bus in self._buses:
+            lost = sum(state.lost_since_ms is not None for state in bus.states)
+            self._metrics.bus_is(bus.bus, answering=len(bus.states) - lost, lost=lost)
         if self._uplink is not None:
             self._metrics.failures_are(self._uplink.state.failures)
         return Page(self._metrics.text(), METRICS)
@@ -249,5 +249,5 @@ class _Agent:
         )
 
     def _device_statuses(self) -> list[DeviceStatus]:
-        known = {state.id: state for arbiter in self._arbiters for state in arbiter.states}
+        known = {state.id: state for bus in self._buses for state in bus.states}
         return [DeviceStatus.of(device, known[device.id]) for device in self._config.settings.devices]

@@ -56,8 +56,16 @@ class Catalogue:
                 text = file.read_bytes()
             except OSError as err:
                 raise ProfilesUnreadable(Path(str(file)), err.strerror or str(err)) from err
-            self._read[name] = load_profile(text, str(file) if name in self.own else file.name)
+            self._read[name] = load_profile(text, self._called(name), self.find)
         return self._read[name]
+
+    def find(self, name: str) -> tuple[bytes, str] | None:
+        """The text of a profile that another one extends, and what messages call its file."""
+        return (self._files[name].read_bytes(), self._called(name)) if name in self._files else None
+
+    def _called(self, name: str) -> str:
+        file = self._files[name]
+        return str(file) if name in self.own else file.name
 
     def _add(self, folder: Traversable) -> set[str]:
         found = {

@@ -4,12 +4,12 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from drivers.contract import DeviceUnreachable, Driver
-from edge_agent.sink import Sink
+from drivers.contract import ActingDriver, CommandRefused, DeviceState, DeviceUnreachable, Driver, Sink
 from edge_agent.waiting import sleep_unless
 from models.errors import BadInput
 from models.reading import Quality, Reading, Reason
@@ -44,18 +44,6 @@ class Device:
     period_s: float
 
 
-@dataclass(slots=True)
-class DeviceState:
-    """What is known of a device, for people."""
-
-    id: str
-    lost_since_ms: int | None = None
-    reason: Reason = Reason.NONE  # why it is lost
-    answered_ms: int | None = None
-    polls: int = 0
-    missed_polls: int = 0
-
-
 @dataclass(slots=True, eq=False)
 class _Turn:
     """A device with its place in time. All times are `Clock.monotonic_s`."""
@@ -86,12 +74,23 @@ class _Turn:
         return self.is_lost, self.slot_s + self.device.period_s
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Order:
+    """What a device is told to do, and who waits for the outcome."""
+
+    turn: _Turn
+    action: str
+    arguments: Mapping[str, Any]
+    done: asyncio.Future[dict[str, Any]]
+
+
 class Arbiter:
     """The only one that lets drivers use a bus.
 
     Of the devices that are due, the one with the earliest deadline is read; its deadline is its next slot.
     A slot that has passed altogether is skipped and counted. A device that does not answer is asked after
     when no other is due, with pauses that double, and its points are BAD in each of its periods.
+    What a device is told to do goes before everything that is only read.
     """
 
     def __init__(
@@ -122,11 +121,22 @@ class Arbiter:
         self._waiting: list[tuple[float, int, _Turn]] = []
         for turn in self._turns:
             self._wait(turn)
+        self._orders: deque[_Order] = deque()
         self._stopping = False
 
     @property
     def states(self) -> list[DeviceState]:
         return [turn.state for turn in self._turns]
+
+    async def act(self, device_id: str, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """See `edge_agent.buses.contract.Bus`."""
+        [turn] = [turn for turn in self._turns if turn.device.id == device_id]
+        if self._stopping:
+            raise DeviceUnreachable(self.bus, "the agent is stopping")
+        order = _Order(turn, action, arguments, asyncio.get_running_loop().create_future())
+        self._orders.append(order)
+        self._news.set()
+        return await order.done
 
     def stop(self) -> None:
         """Let `run` end after the poll that is under way."""
@@ -138,6 +148,8 @@ class Arbiter:
         try:
             async with asyncio.TaskGroup() as storing:
                 while not self._stopping:
+                    while self._orders:
+                        await self._obey(self._orders.popleft())
                     turn, due_s = self._next_turn()
                     if turn is None:
                         await sleep_unless(self._news, due_s - self._clock.monotonic_s(), self._clock)
@@ -149,6 +161,9 @@ class Arbiter:
                         turn.storing = True
                         storing.create_task(self._store(turn, readings))
         finally:
+            for order in self._orders:
+                if not order.done.done():
+                    order.done.set_exception(DeviceUnreachable(self.bus, "the agent is stopping"))
             for turn in self._turns:
                 await self._close(turn)
 
@@ -203,16 +218,38 @@ class Arbiter:
             turn.state.missed_polls += missed
             self._on_missed(self.bus, missed)
 
+    async def _obey(self, order: _Order) -> None:
+        """Do what a device was told to; who told it hears how that went."""
+        if order.done.done():
+            return  # who told it has gone
+        driver = order.turn.device.driver
+        try:
+            if not isinstance(driver, ActingDriver):
+                raise CommandRefused(order.turn.device.id, order.action, "it can only be read")
+            async with asyncio.timeout(READ_LIMIT_S):
+                await self._open(order.turn)
+                result = await driver.act(order.action, order.arguments)
+        except Exception as err:
+            if not order.done.done():
+                order.done.set_exception(err)
+            return
+        if not order.done.done():
+            order.done.set_result(result)
+
+    async def _open(self, turn: _Turn) -> None:
+        if turn.is_open:
+            return
+        turn.is_open = True
+        try:
+            await turn.device.driver.open()
+        except DeviceUnreachable as err:
+            _log.debug("%s: %s", turn.device.id, err)  # `read` tries again, and says so
+
     async def _read(self, turn: _Turn) -> list[Reading]:
         """What the driver says; a driver that fails gives readings without a value as well."""
         try:
             async with asyncio.timeout(READ_LIMIT_S):
-                if not turn.is_open:
-                    turn.is_open = True
-                    try:
-                        await turn.device.driver.open()
-                    except DeviceUnreachable as err:
-                        _log.debug("%s: %s", turn.device.id, err)  # `read` tries again, and says so
+                await self._open(turn)
                 readings = await turn.device.driver.read()
         except Exception as err:  # a bug of one driver must not stop the others
             if turn.bugs != type(err).__name__:

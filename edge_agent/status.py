@@ -4,9 +4,9 @@ from typing import Literal
 
 import msgspec
 
+from drivers.contract import DeviceState
 from edge_agent.buffer.contract import Counts
 from edge_agent.config import DeviceSection
-from edge_agent.polling import DeviceState
 
 
 class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,6 +72,11 @@ class Document:
         self._lines = lines
         self._flaws = flaws
 
+    def with_data(self, data: Any, moved: Callable[[Path], Path]) -> "Document":
+        """The same file with other data, whose values have `moved` from where the file has them."""
+        lines = {moved(path): line for path, line in self._lines.items()}
+        return Document(self.file, data, lines, [(moved(path), problem) for path, problem in self._flaws])
+
     def problem(self, mistake: Mistake) -> Problem:
         """The mistake with its line; a path that is not in the file gets the line of its nearest parent."""
         path = mistake.path

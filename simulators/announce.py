@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from simulators.profiles import named_profile
+from models.profile.modbus import ModbusProfile
+from simulators.profiles import profile_of
 from simulators.scenario import Scenario
 from simulators.site import Site
 
@@ -18,7 +19,7 @@ def summary(name: str, scenario: Scenario) -> dict[str, Any]:
         "title": scenario.title,
         "endpoints": len(scenario.racks),
         "meters": len(meters),
-        "points": sum(len(named_profile(meter.profile).points) for meter in meters),
+        "points": sum(len(profile_of(meter.profile, ModbusProfile).points) for meter in meters),
         "anomalies": [
             {"meter": meter.id, "kind": anomaly.kind} for meter in meters for anomaly in meter.anomalies
         ],

@@ -11,10 +11,11 @@ import typer
 
 from models.errors import GatehouseError
 from models.profile import parameter_mistakes
+from models.profile.modbus import ModbusProfile
 from simulators.announce import banner, served, summary
 from simulators.clocks import clock as make_clock
 from simulators.faults import Fault, FaultMistake, parse_fault
-from simulators.profiles import named_profile
+from simulators.profiles import profile_of
 from simulators.scenario import (
     MeterSection,
     RackSection,
@@ -90,7 +91,7 @@ def modbus(
     """Serve Modbus TCP meters of one profile on one port, until Ctrl-C."""
     with _Failing(as_json):
         parameters = dict(parameter or [])
-        for mistake in parameter_mistakes(named_profile(profile), parameters):
+        for mistake in parameter_mistakes(profile_of(profile, ModbusProfile), parameters):
             raise typer.BadParameter(f"{mistake.what} ({mistake.hint})", param_hint="--parameter")
         meters = tuple(
             MeterSection(id=f"meter-{n:02d}", unit=n, profile=profile, load_kw=load_kw, parameters=parameters)

@@ -10,13 +10,14 @@ from pydantic import Field
 from models.document import DocumentMistakes, Mistake, load_document
 from models.document_hints import suggest
 from models.errors import NeedsAHuman
-from models.profile import parameter_mistakes
+from models.profile import WrongFamily, parameter_mistakes
+from models.profile.modbus import ModbusProfile
 from simulators.anomalies import Anomaly, Jump
 from simulators.building import Building
 from simulators.faults import Fault
 from simulators.fields import HourOfDay, Section
 from simulators.modbus.image import Gaps
-from simulators.profiles import UnknownProfile, named_profile
+from simulators.profiles import UnknownProfile, profile_of
 
 
 class BuildingSection(Section):
@@ -137,12 +138,15 @@ def find_mistakes(scenario: Scenario) -> Iterator[Mistake]:
 
 def _meter_mistakes(meter: MeterSection) -> Iterator[Mistake]:
     try:
-        profile = named_profile(meter.profile)
+        profile = profile_of(meter.profile, ModbusProfile)
     except UnknownProfile as err:
         yield Mistake(("profile",), f"there is no profile '{meter.profile}'", err.hint)
         return
     except DocumentMistakes as err:
         yield Mistake(("profile",), f"the profile is wrong: {err.problems[0]}")
+        return
+    except WrongFamily as err:
+        yield Mistake(("profile",), f"'{meter.profile}' is no Modbus device but one of {err.family}")
         return
     yield from parameter_mistakes(profile, meter.parameters)
     known = [point.name for point in profile.points]

@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from models.errors import BadInput
+from models.profile.modbus import ModbusProfile
 from models.times import Clock
 from simulators.ledger import LedgerWriter
 from simulators.modbus.meter import ModbusMeter
 from simulators.modbus.server import Endpoint, Sleep
-from simulators.profiles import named_profile
+from simulators.profiles import profile_of
 from simulators.scenario import RackSection, Scenario
 
 _LOOP_TURNS = 3  # in which the loop sees which connections are already closed from the other side
@@ -116,7 +117,7 @@ def _meters(scenario: Scenario, rack: RackSection, origin_ms: int, clock: Clock)
         meter = ModbusMeter(
             section.id,
             unit=section.unit,
-            profile=named_profile(section.profile),
+            profile=profile_of(section.profile, ModbusProfile),
             building=building,
             kw=section.load_kw,
             origin_ms=origin_ms,

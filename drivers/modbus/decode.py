@@ -15,7 +15,7 @@ from fractions import Fraction
 from math import lcm, prod
 
 from drivers.modbus.plan import BIT_TABLES, Request
-from models.profile import ByteOrder, ModbusSection, ProfilePoint, RegisterType, WordOrder
+from models.profile.modbus import ByteOrder, ModbusPoint, ModbusSection, RegisterType, WordOrder
 from models.reading import Quality, Reading, Reason
 
 _CODES = {
@@ -62,7 +62,7 @@ class ReplyDecoder:
     def __init__(
         self,
         request: Request,
-        points: Sequence[ProfilePoint],
+        points: Sequence[ModbusPoint],
         section: ModbusSection,
         parameters: Mapping[str, float],
         device_id: str,
@@ -197,7 +197,7 @@ def _from_bcd(packed: int) -> int | None:
         return None
 
 
-def _field(point: ProfilePoint, index: int, parameters: Mapping[str, float]) -> _Field:
+def _field(point: ModbusPoint, index: int, parameters: Mapping[str, float]) -> _Field:
     multiplier = prod((_decimal(parameters[name]) for name in point.multiply_by), start=Fraction(1))
     offset = _decimal(point.offset)
     steps = 10**point.decimals
@@ -229,7 +229,7 @@ def _decimal(number: float) -> Fraction:
     return Fraction(str(number))
 
 
-def _raw_sentinels(point: ProfilePoint) -> Iterable[float]:
+def _raw_sentinels(point: ModbusPoint) -> Iterable[float]:
     """The sentinels as `struct` will show them: profiles write 0xffff where an int16 has -1."""
     for sentinel in point.sentinels:
         if isinstance(sentinel, str) or sentinel != sentinel:
@@ -242,15 +242,15 @@ def _raw_sentinels(point: ProfilePoint) -> Iterable[float]:
             yield sentinel
 
 
-def _is_float(point: ProfilePoint) -> bool:
+def _is_float(point: ModbusPoint) -> bool:
     return point.type.startswith("float")
 
 
-def _is_packed(point: ProfilePoint) -> bool:
+def _is_packed(point: ModbusPoint) -> bool:
     return point.type.startswith("bcd") or point.type == "bool"
 
 
-def _is_exact(point: ProfilePoint, field: _Field) -> bool:
+def _is_exact(point: ModbusPoint, field: _Field) -> bool:
     return not _is_packed(point) and not _is_float(point) and field.divisor == 1
 
 
@@ -267,10 +267,10 @@ def _order(word_order: WordOrder, byte_order: ByteOrder) -> tuple[bool, str]:
 
 
 def _layers(
-    chosen: Iterable[tuple[ProfilePoint, _Field]], request: Request, section: ModbusSection
+    chosen: Iterable[tuple[ModbusPoint, _Field]], request: Request, section: ModbusSection
 ) -> list[_Layer]:
     """As few layers as possible: one for each order, and a further one where points overlap."""
-    open_layers: list[tuple[tuple[bool, str], list[tuple[ProfilePoint, _Field]]]] = []
+    open_layers: list[tuple[tuple[bool, str], list[tuple[ModbusPoint, _Field]]]] = []
     for point, field in sorted(chosen, key=lambda pair: pair[0].address):
         order = _order(point.word_order or section.word_order, point.byte_order or section.byte_order)
         for known, members in open_layers:
@@ -283,7 +283,7 @@ def _layers(
     return [_layer(order, members, request) for order, members in open_layers]
 
 
-def _layer(order: tuple[bool, str], members: list[tuple[ProfilePoint, _Field]], request: Request) -> _Layer:
+def _layer(order: tuple[bool, str], members: list[tuple[ModbusPoint, _Field]], request: Request) -> _Layer:
     swap, layout = order
     at = request.first
     for point, _ in members:

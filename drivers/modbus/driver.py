@@ -11,7 +11,8 @@ from drivers.contract import DeviceUnreachable, Exchange, ProfileMismatch
 from drivers.modbus.decode import ReplyDecoder
 from drivers.modbus.link import ConnectionBroke, ModbusTcpLink, Reply, ReplyTimeout, UnusableReply
 from drivers.modbus.plan import Request, plan
-from models.profile import Profile, ProfilePoint, parameter_mistakes
+from models.profile import parameter_mistakes
+from models.profile.modbus import ModbusPoint, ModbusProfile
 from models.reading import Quality, Reading, Reason
 from models.times import Clock
 
@@ -57,7 +58,7 @@ class _Cycle:
 def make_driver(
     *,
     device_id: str,
-    profile: Profile,
+    profile: ModbusProfile,
     unit: int,
     link: ModbusTcpLink,
     parameters: Mapping[str, float],
@@ -76,7 +77,7 @@ class ModbusDriver:
     def __init__(
         self,
         device_id: str,
-        profile: Profile,
+        profile: ModbusProfile,
         unit: int,
         link: ModbusTcpLink,
         parameters: Mapping[str, float],
@@ -232,7 +233,7 @@ class ModbusDriver:
             ]
 
 
-def _middle(points: Sequence[ProfilePoint], indexes: Sequence[int]) -> int:
+def _middle(points: Sequence[ModbusPoint], indexes: Sequence[int]) -> int:
     """Where to divide points in the order of their addresses; 0 when all lie over the same registers."""
     end = 0
     cuts: list[int] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from drivers.modbus.decode import raw_value
-from models.profile import ByteOrder, RegisterType, WordOrder
+from models.profile.modbus import ByteOrder, RegisterType, WordOrder
 
 TYPES: dict[int, tuple[RegisterType, ...]] = {
     1: ("uint16", "int16", "bcd16"),

@@ -8,7 +8,7 @@ from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
-from models.profile import ModbusSection, ProfilePoint, Table
+from models.profile.modbus import ModbusPoint, ModbusSection, Table
 
 REQUESTS: dict[Table, type[ModbusPDU]] = {
     "coil": ReadCoilsRequest,
@@ -41,7 +41,7 @@ class Request:
 
 
 def plan(
-    points: Sequence[ProfilePoint], section: ModbusSection, only: Sequence[int] | None = None
+    points: Sequence[ModbusPoint], section: ModbusSection, only: Sequence[int] | None = None
 ) -> list[Request]:
     """Requests for all points, or for `only` those: as few as possible and, of such, those that read least.
 
@@ -73,7 +73,7 @@ class _Table:
     """
 
     def __init__(
-        self, table: Table, points: Sequence[ProfilePoint], indexes: list[int], section: ModbusSection
+        self, table: Table, points: Sequence[ModbusPoint], indexes: list[int], section: ModbusSection
     ) -> None:
         self.table, self.points = table, points
         self.indexes = sorted(indexes, key=lambda index: (points[index].address, points[index].width))

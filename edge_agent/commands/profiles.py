@@ -5,7 +5,7 @@ from pathlib import Path
 from edge_agent.catalogue import Catalogue
 from edge_agent.commands.answer import Answer, table
 from models.errors import NeedsAHuman
-from models.profile import Profile, ProfilePoint, load_profile, profile_json_schema
+from models.profile import Point, Profile, load_profile, profile_json_schema
 
 
 def list_profiles(own: Path | None) -> Answer:
@@ -37,8 +37,7 @@ def show_profile(name: str, own: Path | None) -> Answer:
             point.name,
             point.unit,
             point.kind,
-            f"{point.table} {point.address:#06x}",
-            point.type + (f" bit {point.bit}" if point.bit is not None else ""),
+            point.place,
             _scaling(point),
         ]
         for point in profile.points
@@ -50,7 +49,7 @@ def show_profile(name: str, own: Path | None) -> Answer:
             f"source: {profile.source}" + ("" if profile.verified else " (not checked by anybody)"),
             f"parameters: {parameters}",
             "",
-            table(["point", "unit", "kind", "register", "type", "scale"], rows),
+            table(["point", "unit", "kind", "place", "scale"], rows),
         ]
     )
     return Answer(profile.model_dump(mode="json"), text)
@@ -59,7 +58,7 @@ def show_profile(name: str, own: Path | None) -> Answer:
 def check_profile(path: Path) -> Answer:
     """All its mistakes are raised."""
     try:
-        profile: Profile = load_profile(path.read_bytes(), str(path))
+        profile: Profile = load_profile(path.read_bytes(), str(path), Catalogue(path.parent).find)
     except OSError as err:
         raise NeedsAHuman(f"{path}: {err.strerror}; name a profile file") from err
     named = path.name.removesuffix(".yaml")
@@ -81,6 +80,6 @@ def schema() -> Answer:
     return Answer(described, json.dumps(described, indent=2, ensure_ascii=False))
 
 
-def _scaling(point: ProfilePoint) -> str:
+def _scaling(point: Point) -> str:
     parts = [f"{point.scale:g}", *point.multiply_by]
     return " x ".join(parts) + (f" + {point.offset:g}" if point.offset else "")

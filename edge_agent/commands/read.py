@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.contract import Exchange
-from edge_agent.buses import make_link
+from edge_agent.buses.polled import make_driver, make_wire
 from edge_agent.commands.answer import Answer, table
 from edge_agent.commands.running import real_clock
 from edge_agent.config import Config, DeviceSection, load_config
@@ -44,18 +44,9 @@ def _device(config: Config, device_id: str) -> DeviceSection:
 
 
 async def _read(config: Config, device: DeviceSection) -> tuple[list[Reading], list[Exchange]]:
-    from drivers.modbus.driver import make_driver
-
     clock = real_clock()
     [bus] = [bus for bus in config.settings.buses if bus.id == device.bus]
-    driver = make_driver(
-        device_id=device.id,
-        profile=config.profile_of(device),
-        unit=device.unit,
-        link=make_link(bus, clock),
-        parameters=device.parameters,
-        clock=clock,
-    )
+    driver = make_driver(config, device, make_wire(bus, clock), clock)
     try:
         await driver.open()
         return await driver.read_traced()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from models.profile import Profile
+from models.profile.modbus import ModbusProfile
 from simulators.electric import Sample
 from simulators.modbus.frames import ILLEGAL_ADDRESS, Read, packed_bits
 from simulators.modbus.points import MeterPoint, Shift
@@ -28,7 +28,7 @@ class Shape:
 class Image:
     """The tables of one meter."""
 
-    def __init__(self, profile: Profile, points: Sequence[MeterPoint], gaps: Gaps) -> None:
+    def __init__(self, profile: ModbusProfile, points: Sequence[MeterPoint], gaps: Gaps) -> None:
         self._points = points
         self._owners = _owners(points)
         self._readable = {table: _readable(profile, table, gaps) for table in ("holding", "input", *_BITS)}
@@ -120,7 +120,7 @@ def _owners(points: Sequence[MeterPoint]) -> set[MeterPoint]:
     return owners
 
 
-def _readable(profile: Profile, table: str, gaps: Gaps) -> frozenset[int]:
+def _readable(profile: ModbusProfile, table: str, gaps: Gaps) -> frozenset[int]:
     """The addresses that may be asked for.
 
     `as_profile`: what lies between two points can be read, as zero, when the profile bridges it.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from models.document_hints import suggest
 from models.errors import BadInput
-from models.profile import Profile
+from models.profile.modbus import ModbusProfile
 from simulators.anomalies import Anomaly, Excess, Jump, Restart, Rollover, Stuck, WrongTime
 from simulators.building import Building
 from simulators.electric import Consumer, Sample
@@ -44,7 +44,7 @@ class ModbusMeter:
         meter_id: str,
         *,
         unit: int,
-        profile: Profile,
+        profile: ModbusProfile,
         building: Building,
         kw: float,
         origin_ms: int,

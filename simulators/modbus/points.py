@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from models.profile import Profile, ProfilePoint, multiplier
+from models.profile import multiplier
+from models.profile.modbus import ModbusPoint, ModbusProfile
 from simulators.electric import Sample
 from simulators.modbus.encode import fits, limits, number, registers, shown
 from simulators.quantities import Counter, Gauge, Quantity
@@ -32,7 +33,7 @@ class MeterPoint:
     """
 
     def __init__(
-        self, point: ProfilePoint, profile: Profile, parameters: dict[str, float], quantity: Quantity
+        self, point: ModbusPoint, profile: ModbusProfile, parameters: dict[str, float], quantity: Quantity
     ) -> None:
         self.point, self.name, self.width = point, point.name, point.width
         self._quantity = quantity

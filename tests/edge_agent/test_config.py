@@ -82,7 +82,7 @@ def test_the_commented_sample_is_a_good_file() -> None:
         ("max_items: 5000", "max_items: 0", "gateway.yaml:4: uplink.max_items"),
         ("retention_days: 30", "max_mb: 1", "gateway.yaml:3: buffer.max_mb"),
         ("{state_dir: state}", "{profiles_dir: mine}", "gateway.yaml:1: gateway.profiles_dir"),
-        ("period_s: 60", "period: 60", "devices[meter-01].period_s: is missing (how often it is read)"),
+        ("period_s: 60", "period: 60", "devices[meter-01].period_s: is missing (how often it is read, or should say something)"),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_a_hint(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -75,9 +75,12 @@ class Shelf:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def put(self, items: Sequence[Item]) -> None:
+    async def put(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> None:
         await self.gate.wait()
         self.readings += [item for item in items if isinstance(item, Reading)]
+
+    async def marks(self, prefix: str) -> dict[str, str]:
+        return {}
 
     def of(self, meter: Meter) -> list[Reading]:
         return [reading for reading in self.readings if reading.device_id == meter.name]

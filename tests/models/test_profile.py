@@ -6,13 +6,14 @@ import yaml
 from models.document import DocumentMistakes
 from models.inventory import PointDescription
 from models.profile import (
-    Profile,
+    as_family,
     describe,
     load_profile,
     multiplier,
     parameter_mistakes,
     profile_json_schema,
 )
+from models.profile.modbus import ModbusProfile
 
 POINT = {
     "name": "voltage_v", "unit": "V", "kind": "gauge", "table": "holding", "address": 0, "type": "uint16"
@@ -38,8 +39,9 @@ def document(**changed: Any) -> dict[str, Any]:
     } | changed  # fmt: skip
 
 
-def load(**changed: Any) -> Profile:
-    return load_profile(yaml.safe_dump(document(**changed), sort_keys=False), "x.yaml")
+def load(**changed: Any) -> ModbusProfile:
+    text = yaml.safe_dump(document(**changed), sort_keys=False)
+    return as_family(load_profile(text, "x.yaml"), ModbusProfile)
 
 
 def mistakes(**changed: Any) -> list[str]:
@@ -56,7 +58,7 @@ def mistakes_of(point: dict[str, Any], **changed: Any) -> list[str]:
 def test_a_profile_without_a_mistake_is_loaded() -> None:
     profile = load()
     assert [point.name for point in profile.points] == ["voltage_v", "energy_kwh", "door", "fan"]
-    assert profile.point("door").bit == 0
+    assert profile.points[2].bit == 0
     with pytest.raises(KeyError):
         profile.point("window")
 
@@ -269,7 +271,7 @@ def test_the_parameters_of_a_device_are_checked(given: dict[str, float], told: l
 def test_the_schema_tells_editors_what_may_stand_in_a_profile() -> None:
     schema = profile_json_schema()
     assert schema["additionalProperties"] is False
-    assert schema["$defs"]["ProfilePoint"]["properties"]["table"]["enum"] == [
+    assert schema["$defs"]["ModbusPoint"]["properties"]["table"]["enum"] == [
         "coil",
         "discrete",
         "holding",

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from models.profile import Profile, load_profile
+from models.profile import as_family, load_profile
+from models.profile.modbus import ModbusProfile
 from simulators.building import Building
 from simulators.ledger import LedgerWriter
 from simulators.modbus.meter import ModbusMeter
@@ -70,12 +71,12 @@ def virtual_clock() -> VirtualClock:
 
 
 @pytest.fixture(scope="session")
-def profile() -> Profile:
-    return load_profile(WALL_METER, "wall-meter.yaml")
+def profile() -> ModbusProfile:
+    return as_family(load_profile(WALL_METER, "wall-meter.yaml"), ModbusProfile)
 
 
 @pytest.fixture
-def a_meter(profile: Profile, virtual_clock: VirtualClock) -> Callable[..., ModbusMeter]:
+def a_meter(profile: ModbusProfile, virtual_clock: VirtualClock) -> Callable[..., ModbusMeter]:
     def make(meter_id: str = "m-01", **given: Any) -> ModbusMeter:
         settings: dict[str, Any] = {
             "unit": 1,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from models.profile import ProfilePoint
+from models.profile.modbus import ModbusPoint
 from models.times import DAY_MS
 from simulators.building import Building
 from simulators.electric import Consumer, Sample
@@ -18,9 +18,9 @@ CONSUMER = Consumer(BUILDING, Load(BUILDING, name="m", kw=30.0, origin_ms=START_
 SAMPLE = CONSUMER.sample(NOON_MS)
 
 
-def a_point(name: str, unit: str, kind: str = "gauge", **more: object) -> ProfilePoint:
+def a_point(name: str, unit: str, kind: str = "gauge", **more: object) -> ModbusPoint:
     place: dict[str, object] = {"table": "input", "address": 0, "type": "float32"}
-    return ProfilePoint.model_validate({"name": name, "unit": unit, "kind": kind, **place, **more})
+    return ModbusPoint.model_validate({"name": name, "unit": unit, "kind": kind, **place, **more})
 
 
 def gauge(name: str, unit: str, sample: Sample = SAMPLE) -> float:

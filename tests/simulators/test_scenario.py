@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from models.document import DocumentMistakes
+from models.profile.modbus import ModbusProfile
 from models.times import DAY_MS
 from simulators.anomalies import Excess, Stuck
 from simulators.ledger import produced
 from simulators.modbus.server import CannotListen
-from simulators.profiles import UnknownProfile, named_profile, profile_names
+from simulators.profiles import UnknownProfile, profile_names, profile_of
 from simulators.scenario import UnknownScenario, load_scenario, scenario_names, shipped_scenario
 from simulators.site import NoSuchMeter, Site, running
 from tests.support.clocks import START_MS, VirtualClock
@@ -81,7 +82,7 @@ def test_names_that_nobody_knows_get_a_hint() -> None:
     with pytest.raises(UnknownScenario, match="did you mean 'office'"):
         shipped_scenario("offise")
     with pytest.raises(UnknownProfile, match="did you mean 'eastron-sdm630'"):
-        named_profile("eastron-sdm-630")
+        profile_of("eastron-sdm-630", ModbusProfile)
 
 
 def test_every_scenario_that_ships_is_right() -> None:
@@ -95,7 +96,7 @@ def test_the_office_has_twenty_meters_six_hundred_points_and_two_meters_that_are
     meters = [meter for rack in office.racks for meter in rack.meters]
     assert [len(rack.meters) for rack in office.racks] == [5, 5, 5, 5]
     assert len({meter.profile for meter in meters}) == 4
-    assert sum(len(named_profile(meter.profile).points) for meter in meters) == 600
+    assert sum(len(profile_of(meter.profile, ModbusProfile).points) for meter in meters) == 600
     wrong = {meter.id: [anomaly.kind for anomaly in meter.anomalies] for meter in meters if meter.anomalies}
     assert wrong == {"m-09": ["excess"], "m-13": ["stuck"]}
 

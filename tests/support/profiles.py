@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from models.profile import ModbusSection, Profile, ProfilePoint
+from models.profile.modbus import ModbusPoint, ModbusProfile, ModbusSection
 
 
-def a_point(name: str, address: int, type_: str = "uint16", **more: Any) -> ProfilePoint:
+def a_point(name: str, address: int, type_: str = "uint16", **more: Any) -> ModbusPoint:
     """A point of a holding register, unless told otherwise; values are whole numbers."""
     is_bit = more.get("table") in ("coil", "discrete") or type_ == "bool"
     settings: dict[str, Any] = {
@@ -17,13 +17,15 @@ def a_point(name: str, address: int, type_: str = "uint16", **more: Any) -> Prof
         "type": "bool" if is_bit else type_,
         "decimals": 0,
     }
-    return ProfilePoint(**(settings | more))
+    return ModbusPoint(**(settings | more))
 
 
-def a_profile(*points: ProfilePoint, parameters: dict[str, float] | None = None, **section: Any) -> Profile:
+def a_profile(
+    *points: ModbusPoint, parameters: dict[str, float] | None = None, **section: Any
+) -> ModbusProfile:
     """A device with these points."""
     settings: dict[str, Any] = {"reply_timeout_s": 0.3, "retries": 1}
-    return Profile(
+    return ModbusProfile(
         profile="test-meter",
         version="1",
         title="Test meter",

@@ -6,7 +6,7 @@ import pytest
 
 from drivers.modbus.driver import ModbusDriver, make_driver
 from drivers.modbus.link import ModbusTcpLink
-from models.profile import Profile
+from models.profile.modbus import ModbusProfile
 from tests.support.byte_server import ByteServer, byte_server
 from tests.support.clocks import VirtualClock
 
@@ -37,7 +37,7 @@ class Drivers:
         self._link, self._time = link, time
 
     def __call__(
-        self, profile: Profile, unit: int = 1, parameters: Mapping[str, float] | None = None
+        self, profile: ModbusProfile, unit: int = 1, parameters: Mapping[str, float] | None = None
     ) -> ModbusDriver:
         return make_driver(
             device_id=f"meter-{unit:02}",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drivers.modbus.decode import ReplyDecoder, raw_value
 from drivers.modbus.guess import plausible_decodings
 from drivers.modbus.plan import plan
-from models.profile import ModbusSection, Profile, ProfilePoint
+from models.profile.modbus import ModbusPoint, ModbusProfile, ModbusSection
 from models.reading import Quality, Reading, Reason
 from tests.support.profiles import a_point, a_profile
 from tests.support.register_encoder import ORDERS, WIDTHS, encoded, pattern, registers
@@ -19,7 +19,7 @@ NOT_AVAILABLE = (None, Quality.BAD, Reason.NOT_AVAILABLE)
 UNDECODABLE = (None, Quality.BAD, Reason.UNDECODABLE)
 
 
-def decode(profile: Profile, data: bytes, parameters: dict[str, float] | None = None) -> list[Reading]:
+def decode(profile: ModbusProfile, data: bytes, parameters: dict[str, float] | None = None) -> list[Reading]:
     """The readings of a profile whose points fit into one request, from the data of its reply."""
     [request] = plan(profile.points, profile.modbus)
     settled = profile.settled_parameters(parameters or {})
@@ -32,7 +32,7 @@ def decode(profile: Profile, data: bytes, parameters: dict[str, float] | None = 
 
 
 def decode_one(
-    point: ProfilePoint, data: str | bytes, **parameters: float
+    point: ModbusPoint, data: str | bytes, **parameters: float
 ) -> tuple[float | None, Quality, Reason]:
     data = bytes.fromhex(data) if isinstance(data, str) else data
     [reading] = decode(a_profile(point, parameters=parameters), data)
@@ -287,7 +287,7 @@ def test_many_points_in_one_reply_do_not_disturb_each_other(
     types: Sequence[str] = data.draw(st.lists(st.sampled_from(sorted(WIDTHS)), min_size=1, max_size=20))
     address = data.draw(st.integers(0, 60_000))
     sent = b""
-    points: list[ProfilePoint] = []
+    points: list[ModbusPoint] = []
     expected: list[float | None] = []
     for index, type_ in enumerate(types):
         gap = data.draw(st.integers(0, 3)) if points else 0

@@ -8,7 +8,7 @@ import pytest
 from drivers.contract import DeviceUnreachable, ProfileMismatch
 from drivers.modbus.driver import SPLIT_LASTS_S, make_driver
 from drivers.modbus.link import ModbusTcpLink
-from models.profile import Profile
+from models.profile.modbus import ModbusProfile
 from models.reading import Quality, Reading, Reason
 from models.times import Clock
 from tests.drivers.modbus.conftest import Drivers
@@ -19,7 +19,7 @@ from tests.support.profiles import a_point, a_profile
 READ = 3
 
 
-def forty_points(**section: Any) -> Profile:
+def forty_points(**section: Any) -> ModbusProfile:
     return a_profile(*(a_point(f"p_{address:02}", address) for address in range(40)), **section)
 
 

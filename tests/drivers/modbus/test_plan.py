@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.modbus.plan import Request, could_be_its_own_reply, plan
-from models.profile import Forbidden, ModbusSection, ProfilePoint
+from models.profile.modbus import Forbidden, ModbusPoint, ModbusSection
 from tests.support.profiles import a_point
 
 WIDE = ["uint16", "uint32", "uint64"]
@@ -16,7 +16,7 @@ def spans(requests: Sequence[Request]) -> list[tuple[str, int, int]]:
     return [(request.table, request.first, request.count) for request in requests]
 
 
-def registers(*addresses: int, type_: str = "uint16", table: str = "holding") -> list[ProfilePoint]:
+def registers(*addresses: int, type_: str = "uint16", table: str = "holding") -> list[ModbusPoint]:
     return [a_point(f"p_{address}", address, type_, table=table) for address in addresses]
 
 
@@ -84,7 +84,7 @@ def test_bits_that_an_echo_could_answer_are_not_asked_for_together() -> None:
         assert len(echo) != 2 + request.data_bytes or echo[1] != request.data_bytes
 
 
-def a_map() -> st.SearchStrategy[list[ProfilePoint]]:
+def a_map() -> st.SearchStrategy[list[ModbusPoint]]:
     """Points of one table that lie close enough together for the limits below to matter."""
     place = st.tuples(st.integers(0, 40), st.sampled_from(WIDE))
     return st.lists(place, min_size=1, max_size=7).map(
@@ -109,7 +109,7 @@ def a_section() -> st.SearchStrategy[ModbusSection]:
     )
 
 
-def is_legal(points: Sequence[ProfilePoint], section: ModbusSection) -> bool:
+def is_legal(points: Sequence[ModbusPoint], section: ModbusSection) -> bool:
     """Whether one request may carry all these points: checked register by register."""
     wanted = {address for point in points for address in range(point.address, point.address + point.width)}
     first, last = min(wanted), max(wanted)
@@ -122,7 +122,7 @@ def is_legal(points: Sequence[ProfilePoint], section: ModbusSection) -> bool:
     return last - first < section.max_registers and longest <= section.max_gap
 
 
-def cheapest(points: Sequence[ProfilePoint], section: ModbusSection) -> tuple[int, int]:
+def cheapest(points: Sequence[ModbusPoint], section: ModbusSection) -> tuple[int, int]:
     """The fewest requests, and then the fewest registers, over all ways to divide the points."""
 
     def groups(members: int) -> Iterator[int]:
@@ -135,7 +135,7 @@ def cheapest(points: Sequence[ProfilePoint], section: ModbusSection) -> tuple[in
                 return
             part = (part - 1) & rest
 
-    def chosen(members: int) -> list[ProfilePoint]:
+    def chosen(members: int) -> list[ModbusPoint]:
         return [point for index, point in enumerate(points) if members >> index & 1]
 
     @cache
@@ -162,7 +162,7 @@ def cheapest(points: Sequence[ProfilePoint], section: ModbusSection) -> tuple[in
 @settings(max_examples=1500, deadline=None)
 @given(points=a_map(), section=a_section())
 def test_a_plan_is_legal_and_complete_and_no_other_is_cheaper(
-    points: list[ProfilePoint], section: ModbusSection
+    points: list[ModbusPoint], section: ModbusSection
 ) -> None:
     points = [point for point in points if is_legal([point], section)]
     requests = plan(points, section)

@@ -8,28 +8,31 @@ import pytest
 
 from drivers.modbus.plan import plan
 from edge_agent.catalogue import Catalogue
-from models.profile import Golden, Profile, profile_json_schema
+from models.profile import profile_json_schema
+from models.profile.modbus import Golden, ModbusProfile
 from models.reading import Quality
 from tests.drivers.modbus.conftest import Drivers
 from tests.support.byte_server import Asked, ByteServer
 
 CATALOGUE = Catalogue()
-PROFILES = {name: CATALOGUE.load(name) for name in CATALOGUE.names()}
+PROFILES = {
+    name: profile for name in CATALOGUE.names() if isinstance(profile := CATALOGUE.load(name), ModbusProfile)
+}
 
 
-def goldens() -> Iterator[tuple[Profile, Golden]]:
+def goldens() -> Iterator[tuple[ModbusProfile, Golden]]:
     for profile in PROFILES.values():
         for golden in profile.golden:
             yield profile, golden
 
 
-def named(profile: Profile, golden: Golden) -> str:
+def named(profile: ModbusProfile, golden: Golden) -> str:
     return f"{profile.profile} {golden.request}"
 
 
 @pytest.mark.parametrize(("profile", "golden"), [pytest.param(*pair, id=named(*pair)) for pair in goldens()])
 async def test_a_golden_frame_gives_its_values(
-    server: ByteServer, drivers: Drivers, profile: Profile, golden: Golden
+    server: ByteServer, drivers: Drivers, profile: ModbusProfile, golden: Golden
 ) -> None:
     request, reply = bytes.fromhex(golden.request), bytes.fromhex(golden.reply)
     function, first, count = (
@@ -46,7 +49,7 @@ async def test_a_golden_frame_gives_its_values(
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-def test_a_shipped_profile_has_golden_frames_and_names_its_sources(profile: Profile) -> None:
+def test_a_shipped_profile_has_golden_frames_and_names_its_sources(profile: ModbusProfile) -> None:
     assert profile.golden
     assert all(golden.source for golden in profile.golden)
     assert all(point.source for point in profile.points)
@@ -54,14 +57,14 @@ def test_a_shipped_profile_has_golden_frames_and_names_its_sources(profile: Prof
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-def test_a_shipped_profile_takes_few_requests(profile: Profile) -> None:
+def test_a_shipped_profile_takes_few_requests(profile: ModbusProfile) -> None:
     most = {"acrel-adl3000": 2, "chint-dtsu666": 2, "eastron-sdm630": 4, "schneider-iem3000": 6}
     assert len(plan(profile.points, profile.modbus)) == most[profile.profile]
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 async def test_a_shipped_profile_is_read_as_a_whole(
-    server: ByteServer, drivers: Drivers, profile: Profile
+    server: ByteServer, drivers: Drivers, profile: ModbusProfile
 ) -> None:
     readings = await drivers(profile).read()
     assert [reading.point for reading in readings] == [point.name for point in profile.points]

@@ -1,46 +1,30 @@
-"""Finds the mistakes of a profile that only show when it is looked at as a whole."""
-
-from __future__ import annotations
+"""Finds the mistakes of a Modbus profile that only show when it is looked at as a whole."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from models.document import Mistake
 from models.document_hints import suggest
-
-if TYPE_CHECKING:
-    from models.profile import Golden, Profile, ProfilePoint
-
-COUNTER_UNITS = frozenset(
-    {"Wh", "kWh", "MWh", "varh", "kvarh", "Mvarh", "VAh", "kVAh", "MVAh", "Ah", "kJ", "MJ", "GJ", "L", "m3"}
-    | {"s", "min", "h", "d", "kg", "t", "1"}
-)
-"""What adds up. A counter in kW or V is a mistake: its differences would be taken for consumption."""
+from models.profile import checks
+from models.profile.modbus import Fingerprint, Golden, ModbusPoint, ModbusProfile
 
 _READS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 _LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 
-def find_mistakes(profile: Profile) -> Iterator[Mistake]:
+def find_mistakes(profile: ModbusProfile) -> Iterator[Mistake]:
     """All mistakes of a profile whose single values are right."""
-    yield from _names(profile)
+    yield from checks.names(profile)
     for index, point in enumerate(profile.points):
         yield from _place(profile, point, ("points", index))
         yield from _meaning(profile, point, ("points", index))
     yield from _overlaps(profile)
     for index, golden in enumerate(profile.golden):
         yield from _golden(profile, golden, ("golden", index))
+    for index, fingerprint in enumerate(profile.fingerprints):
+        yield from _fingerprint(profile, fingerprint, ("fingerprints", index))
 
 
-def _names(profile: Profile) -> Iterator[Mistake]:
-    seen = set()
-    for index, point in enumerate(profile.points):
-        if point.name in seen:
-            yield Mistake(("points", index, "name"), f"a point '{point.name}' stands above already")
-        seen.add(point.name)
-
-
-def _place(profile: Profile, point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
+def _place(profile: ModbusProfile, point: ModbusPoint, path: tuple[str, int]) -> Iterator[Mistake]:
     last = point.address + point.width - 1
     if last > 0xFFFF:
         yield Mistake(
@@ -60,43 +44,20 @@ def _place(profile: Profile, point: ProfilePoint, path: tuple[str, int]) -> Iter
         yield Mistake((*path, "type"), "a bool in a register needs its bit", "type: bool, bit: 0 to 15")
 
 
-def _meaning(profile: Profile, point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
-    for name in point.multiply_by:
-        if name not in profile.parameters:
-            what = f"'{name}' is no parameter of this profile"
-            yield Mistake((*path, "multiply_by"), what, suggest(name, profile.parameters) or "add it below")
-    if point.scale == 0:
-        yield Mistake((*path, "scale"), "must not be 0")
-    if point.min is not None and point.max is not None and point.min > point.max:
-        yield Mistake((*path, "min"), f"is above max, {point.max:g}")
-    yield from _kind(point, path)
+def _meaning(profile: ModbusProfile, point: ModbusPoint, path: tuple[str, int]) -> Iterator[Mistake]:
+    yield from checks.meaning(profile, point, path)
+    if point.type == "bool":
+        yield from _bit(point, path)
     for sentinel in point.sentinels:
         if not _sentinel_fits(point, sentinel):
             yield Mistake((*path, "sentinels"), f"{sentinel} can never be the raw value of a {point.type}")
+    if point.writable is not None and point.table not in ("coil", "holding"):
+        yield Mistake((*path, "writable"), f"a {point.table} can only be read", "coil or holding")
+    if point.writable is not None and point.writable.min > point.writable.max:
+        yield Mistake((*path, "writable", "min"), f"is above max, {point.writable.max:g}")
 
 
-def _kind(point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
-    if point.type == "bool":
-        yield from _bit(point, path)
-    if (point.unit == "") != (point.kind == "state"):
-        yield Mistake(
-            (*path, "unit"), f"does not fit a {point.kind}", 'a plain number has "1", a state has ""'
-        )
-    if point.kind != "counter":
-        for key in ("modulus", "max_rate_per_h"):
-            if getattr(point, key) is not None:
-                yield Mistake((*path, key), f"only a counter has it, and this is a {point.kind}")
-        return
-    if point.unit not in COUNTER_UNITS:
-        what = f"'{point.unit}' does not add up as a counter does"
-        yield Mistake((*path, "unit"), what, suggest(point.unit, COUNTER_UNITS))
-    if point.modulus is not None and point.max is not None and point.max > point.modulus:
-        yield Mistake(
-            (*path, "max"), f"is above the modulus, {point.modulus:g}, where the counter is 0 again"
-        )
-
-
-def _bit(point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
+def _bit(point: ModbusPoint, path: tuple[str, int]) -> Iterator[Mistake]:
     if point.kind != "state":
         yield Mistake((*path, "kind"), "one bit is a state", "kind: state")
     for key in ("scale", "offset", "multiply_by", "min", "max"):
@@ -104,7 +65,7 @@ def _bit(point: ProfilePoint, path: tuple[str, int]) -> Iterator[Mistake]:
             yield Mistake((*path, key), "one bit is 0 or 1 and nothing else", "leave it out")
 
 
-def _sentinel_fits(point: ProfilePoint, sentinel: int | float | str) -> bool:
+def _sentinel_fits(point: ModbusPoint, sentinel: int | float | str) -> bool:
     if point.type in _LARGEST:
         return isinstance(sentinel, str) or sentinel != sentinel or abs(sentinel) <= _LARGEST[point.type]
     if not isinstance(sentinel, int):
@@ -114,9 +75,9 @@ def _sentinel_fits(point: ProfilePoint, sentinel: int | float | str) -> bool:
     return point.type != "bool" and low <= sentinel < 1 << bits
 
 
-def _overlaps(profile: Profile) -> Iterator[Mistake]:
+def _overlaps(profile: ModbusProfile) -> Iterator[Mistake]:
     """Points over the same registers, unless they are bits of one register or say that they mean it."""
-    holders: dict[tuple[str, int], list[ProfilePoint]] = {}
+    holders: dict[tuple[str, int], list[ModbusPoint]] = {}
     for index, point in enumerate(profile.points):
         if point.shares_registers:
             continue
@@ -133,7 +94,7 @@ def _overlaps(profile: Profile) -> Iterator[Mistake]:
             yield Mistake(("points", index, "address"), f"lies over {names}", hint)
 
 
-def _golden(profile: Profile, golden: Golden, path: tuple[str, int]) -> Iterator[Mistake]:
+def _golden(profile: ModbusProfile, golden: Golden, path: tuple[str, int]) -> Iterator[Mistake]:
     request, reply = _pdu(golden.request), _pdu(golden.reply)
     if request is None or len(request) != 5 or request[0] not in _READS.values():
         yield Mistake((*path, "request"), "is no request to read", "hex: function 01 to 04, address, count")
@@ -159,6 +120,21 @@ def _golden(profile: Profile, golden: Golden, path: tuple[str, int]) -> Iterator
         if name not in profile.parameters:
             what = f"'{name}' is no parameter of this profile"
             yield Mistake((*path, "parameters", name), what, suggest(name, profile.parameters))
+
+
+def _fingerprint(profile: ModbusProfile, read: Fingerprint, path: tuple[str, int]) -> Iterator[Mistake]:
+    if bool(read.equals) == bool(read.point):
+        yield Mistake(path, "needs either `equals` or `point`")
+    points = {point.name: point for point in profile.points}
+    if not read.point:
+        return
+    point = points.get(read.point)
+    if point is None:
+        yield Mistake((*path, "point"), f"there is no point '{read.point}'", suggest(read.point, points))
+    elif point.table != read.table or not (
+        read.address <= point.address and point.address + point.width <= read.address + read.count
+    ):
+        yield Mistake((*path, "point"), "does not lie in the registers of this read")
 
 
 def _pdu(text: str) -> bytes | None:

@@ -1,0 +1,27 @@
+"""Makes the buses of a configuration."""
+
+from collections.abc import Callable
+
+from edge_agent.buses.contract import Bus, Tools
+from edge_agent.buses.polled import make_arbiter
+from edge_agent.config import BusSection, Config, DeviceSection
+
+Maker = Callable[[Config, BusSection, list[DeviceSection], Tools], Bus]
+
+_MAKERS: dict[str, Maker] = {
+    "modbus_tcp": make_arbiter,
+}
+"""By kind of bus."""
+
+
+def make_buses(config: Config, tools: Tools) -> list[Bus]:
+    """One for each bus that has devices. Nothing is opened yet."""
+    made = []
+    for bus in config.settings.buses:
+        devices = [device for device in config.settings.devices if device.bus == bus.id]
+        if devices:
+            made.append(_MAKERS[bus.kind](config, bus, devices, tools))
+    return made
+
+
+__all__ = ["Bus", "Tools", "make_buses"]

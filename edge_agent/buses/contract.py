@@ -1,0 +1,38 @@
+"""What the agent expects of everything that brings readings and events in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from drivers.contract import DeviceState, Sink
+from models.reading import Reading
+from models.times import Clock
+
+
+class Bus(Protocol):
+    """One configured bus with its devices, polled or listened to."""
+
+    bus: str  # its id
+
+    @property
+    def states(self) -> Sequence[DeviceState]:
+        """One for each device."""
+
+    async def run(self) -> None:
+        """Bring in what the devices say until `stop`; all of that is then stored, and nothing is open."""
+
+    def stop(self) -> None:
+        """Let `run` end after what is under way."""
+
+    async def act(self, device_id: str, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """See `drivers.contract.ActingDriver`; waits for its turn on the bus, ahead of reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What every bus is handed."""
+
+    sink: Sink
+    clock: Clock
+    on_poll: Callable[[str, float, Sequence[Reading]], None] = lambda bus, seconds, readings: None
+    on_missed: Callable[[str, int], None] = lambda bus, count: None

@@ -1,0 +1,119 @@
+"""The gateway's configuration: one YAML file, checked as a whole before anything is opened."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.catalogue import Catalogue, ProfilesUnreadable, UnknownProfile
+from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistakes
+from edge_agent.config.device_list import read_devices
+from edge_agent.config.sections import ConfigFile, DeviceSection
+from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
+from models.inventory import DeviceDescription
+from models.profile import Profile, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration without mistakes, with the profiles that its devices use.
+
+    `settings.devices` are all devices, those of the CSV file after those of the file itself.
+    """
+
+    file: Path
+    settings: ConfigFile
+    profiles: dict[str, Profile]
+
+    @property
+    def state_dir(self) -> Path:
+        return self.file.parent / self.settings.gateway.state_dir
+
+    @property
+    def buffer_file(self) -> Path:
+        return self.state_dir / "buffer.db"
+
+    def beside(self, name: str) -> Path:
+        """A file that the configuration names, relative to itself."""
+        return self.file.parent / name
+
+    def profile_of(self, device: DeviceSection) -> Profile:
+        return self.profiles[device.profile]
+
+    def description_of(self, device: DeviceSection) -> DeviceDescription:
+        """What the collector is told of a device."""
+        return describe(
+            self.profile_of(device),
+            device_id=device.id,
+            name=device.name or device.id,
+            period_s=device.period_s,
+            parameters=device.parameters,
+        )
+
+
+def load_config(path: Path) -> Config:
+    """Read and check `path`. Opens no device. Raise DocumentMistakes with all that is wrong."""
+    try:
+        text = path.read_bytes()
+    except OSError as err:
+        hint = "edge-agent init makes one" if isinstance(err, FileNotFoundError) else "check its rights"
+        raise DocumentMistakes([Problem(str(path), 1, "", err.strerror or str(err), hint)]) from err
+    document = parse_document(text, file=str(path))
+    settings = document.validate(ConfigFile)
+    in_list: list[tuple[int, DeviceSection]] = []
+    problems: list[Problem] = []
+    if settings.devices_csv is not None:
+        try:
+            in_list = read_devices(path.parent / settings.devices_csv)
+        except DocumentMistakes as err:
+            problems += err.problems
+    devices = (*settings.devices, *(device for _, device in in_list))
+    profiles: dict[str, Profile] = {}
+    found = [*_profile_mistakes(settings, devices, path.parent, document, problems, profiles)]
+    problems += [document.problem(mistake) for mistake in file_mistakes(settings)]
+    for mistake in (*found, *device_mistakes(settings.buses, devices, profiles)):
+        problems.append(_problem(mistake, document, settings, in_list, path.parent))
+    if problems:
+        raise DocumentMistakes(problems)
+    return Config(path, settings.model_copy(update={"devices": devices}), profiles)
+
+
+def _profile_mistakes(
+    settings: ConfigFile,
+    devices: tuple[DeviceSection, ...],
+    folder: Path,
+    document: Document,
+    problems: list[Problem],
+    profiles: dict[str, Profile],
+) -> Iterator[DeviceMistake]:
+    """Read the profiles of all devices into `profiles`; what cannot be read is a mistake of the device."""
+    own = settings.gateway.profiles_dir
+    try:
+        catalogue = Catalogue(folder / own if own else None)
+    except ProfilesUnreadable as err:
+        what, hint = f"{err.folder}: {err.detail}", "make the folder, or correct this"
+        problems.append(document.problem(Mistake(("gateway", "profiles_dir"), what, hint)))
+        return
+    for index, device in enumerate(devices):
+        try:
+            profiles[device.profile] = catalogue.load(device.profile)
+        except UnknownProfile as err:
+            yield DeviceMistake(index, ("profile",), f"no profile '{device.profile}'", err.hint)
+        except ProfilesUnreadable as err:
+            yield DeviceMistake(index, ("profile",), f"{err.folder}: {err.detail}", "check its rights")
+        except DocumentMistakes as err:
+            yield DeviceMistake(index, ("profile",), f"has mistakes: {err.problems[0]}", "correct it first")
+
+
+def _problem(
+    mistake: DeviceMistake,
+    document: Document,
+    settings: ConfigFile,
+    in_list: list[tuple[int, DeviceSection]],
+    folder: Path,
+) -> Problem:
+    own = len(settings.devices)
+    if mistake.at < own:
+        return document.problem(Mistake(("devices", mistake.at, *mistake.path), mistake.what, mistake.hint))
+    line, device = in_list[mistake.at - own]
+    where = ".".join((device.id, *map(str, mistake.path)))
+    return Problem(str(folder / (settings.devices_csv or "")), line, where, mistake.what, mistake.hint)

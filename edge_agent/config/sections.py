@@ -1,0 +1,186 @@
+"""What stands in gateway.yaml, section by section."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+MIN_BUFFER_MB = 16
+
+
+class Section(BaseModel):
+    """Any part of the file: an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GatewaySection(Section):
+    state_dir: str = Field(default="state", min_length=1, description="folder for buffer and identity")
+    profiles_dir: str | None = Field(default=None, min_length=1, description="folder with your own profiles")
+
+
+class HealthSection(Section):
+    host: str = Field(default="127.0.0.1", description="a loopback address: 127.0.0.1 or ::1")
+    port: int = Field(default=9464, ge=0, le=65535, description="0 takes any free port")
+
+
+class BufferSection(Section):
+    retention_days: float = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        description="how long delivered batches stay, for a collector that was restored",
+    )
+    max_mb: int = Field(
+        default=512, ge=MIN_BUFFER_MB, le=1 << 20, description="the most that the buffer takes on disk"
+    )
+
+
+class UplinkSection(Section):
+    live_every_s: float = Field(
+        default=10, ge=1, le=86_400, description="how long a reading may wait to be sent"
+    )
+    max_items: int = Field(default=5000, ge=1, le=50_000, description="readings and events in one batch")
+
+
+class ModbusTcp(Section):
+    """A device or converter that speaks Modbus TCP."""
+
+    host: str = Field(min_length=1, description="name or address")
+    port: int = Field(default=502, ge=1, le=65535)
+
+
+class Serial(Section):
+    """A serial line of the gateway itself."""
+
+    port: str = Field(min_length=1, description="/dev/serial/by-id/…, which stays the same after a reboot")
+    baud: PositiveInt = Field(
+        default=9600, le=4_000_000, description="bits per second, as the devices have it"
+    )
+    parity: Literal["none", "even", "odd"] = "none"
+    stop_bits: Literal[1, 2] = 1
+
+
+class SerialServer(Section):
+    """A serial line behind a converter that passes its bytes on over TCP, without Modbus TCP."""
+
+    host: str = Field(min_length=1, description="name or address")
+    port: int = Field(ge=1, le=65535)
+
+
+class Ble(Section):
+    """The Bluetooth radio of the gateway."""
+
+    adapter: str = Field(default="hci0", min_length=1)
+    scanning: Literal["passive", "active"] = Field(
+        default="active", description="passive needs BlueZ with its experimental features"
+    )
+
+
+class ChirpStack(Section):
+    """A LoRaWAN network server, by its MQTT broker."""
+
+    host: str = Field(min_length=1, description="of the broker")
+    port: int = Field(default=1883, ge=1, le=65535)
+    application: str = Field(default="+", min_length=1, description="application id; + takes all")
+    username: str | None = Field(default=None, min_length=1)
+    password_file: str | None = Field(default=None, min_length=1, description="a file with the password")
+    ca_file: str | None = Field(default=None, min_length=1, description="with it the connection is TLS")
+
+
+class DoorController(Section):
+    """A door controller that tells events by HTTP."""
+
+    url: str = Field(pattern=r"^https?://[^\s/]+$", description="https://192.168.1.20")
+    username: str = Field(min_length=1)
+    password_file: str = Field(min_length=1, description="a file with the password, for your eyes only")
+    ca_file: str | None = Field(
+        default=None, min_length=1, description="what its certificate is checked with"
+    )
+    listen_host: str | None = Field(
+        default=None,
+        min_length=1,
+        description="where the controller pushes to; without it, events are pulled",
+    )
+    listen_port: int | None = Field(default=None, ge=1, le=65535)
+
+
+class Osdp(Section):
+    """A serial line of door readers."""
+
+    port: str = Field(min_length=1, description="/dev/serial/by-id/…")
+    baud: PositiveInt = Field(default=9600, le=4_000_000)
+
+
+class BusSection(Section):
+    """One thing that devices are connected to. Exactly one of the keys besides `id` says what it is."""
+
+    id: str = Field(min_length=1, max_length=64)
+    modbus_tcp: ModbusTcp | None = Field(default=None, description="host and port of the device or converter")
+    serial: Serial | None = Field(default=None, description="a serial line of this machine")
+    serial_server: SerialServer | None = Field(default=None, description="a serial line behind TCP")
+    ble: Ble | None = Field(default=None, description="Bluetooth Low Energy")
+    chirpstack: ChirpStack | None = Field(default=None, description="LoRaWAN")
+    door_controller: DoorController | None = Field(default=None, description="a door controller with HTTP")
+    osdp: Osdp | None = Field(default=None, description="a serial line of door readers")
+
+    @property
+    def kinds(self) -> list[str]:
+        """The keys that are given; in a file without mistakes that is one."""
+        return [kind for kind in BUS_KINDS if getattr(self, kind) is not None]
+
+    @property
+    def kind(self) -> str:
+        return self.kinds[0]
+
+
+BUS_KINDS = tuple(name for name in BusSection.model_fields if name != "id")
+
+
+class ReportSection(Section):
+    """When a reading of a point is news."""
+
+    dead_band: float | None = Field(default=None, gt=0, description="in the unit of the point")
+    dead_band_pct: float | None = Field(
+        default=None, gt=0, le=100, description="or as a part of the last value that was kept"
+    )
+    min_interval_s: float = Field(default=0, ge=0, le=86_400, description="not more often than this")
+    max_interval_s: float = Field(default=900, gt=0, le=86_400, description="at least this often")
+
+
+class DeviceSection(Section):
+    id: str = Field(
+        min_length=1, max_length=64, description="never change it: the collector knows the device by it"
+    )
+    name: str = Field(default="", max_length=200, description="what people call it")
+    bus: str = Field(description="the id of a bus above")
+    unit: int | None = Field(
+        default=None, ge=1, le=255, description="its unit id (slave address) on the bus; Modbus and OSDP"
+    )
+    address: str | None = Field(
+        default=None, min_length=1, max_length=64, description="its number, where that is not a unit id"
+    )
+    key_file: str | None = Field(
+        default=None, min_length=1, description="a file with its secret key in hex, for your eyes only"
+    )
+    profile: str = Field(description="what kind of device it is; see `edge-agent profiles`")
+    period_s: float = Field(
+        ge=1, le=86_400, description="how often it is read, or should say something"
+    )
+    parameters: dict[str, float] = Field(default={}, description="such as transformer ratios")
+    report: dict[str, ReportSection] = Field(
+        default={}, description="by point, when a reading is kept; * stands for all others"
+    )
+
+
+class ConfigFile(Section):
+    """What stands in gateway.yaml."""
+
+    gateway: GatewaySection = GatewaySection()
+    health: HealthSection = HealthSection()
+    buffer: BufferSection = BufferSection()
+    uplink: UplinkSection = UplinkSection()
+    buses: tuple[BusSection, ...] = Field(default=(), description="what devices are connected to")
+    devices: tuple[DeviceSection, ...] = Field(default=(), description="what is read")
+    devices_csv: str | None = Field(
+        default=None, min_length=1, description="a CSV file with more devices, one a line"
+    )

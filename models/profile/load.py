@@ -1,0 +1,109 @@
+"""Reads profile files of all families, and publishes their schema."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import TypeAdapter
+
+from models.document import Document, DocumentMistakes, Mistake, parse_document
+from models.document_hints import suggest
+from models.errors import NeedsAHuman
+from models.profile import modbus_checks
+from models.profile.inherit import inherited
+from models.profile.modbus import ModbusProfile
+from models.profile.parts import Profile
+
+MOST_ANCESTORS = 8
+
+P = TypeVar("P", bound=Profile)
+
+
+class WrongFamily(NeedsAHuman):
+    """The profile is one of another family than is asked for."""
+
+    def __init__(self, profile: str, family: str) -> None:
+        super().__init__(f"profile {profile} is one of the family {family}, which does not fit here")
+        self.profile, self.family = profile, family
+
+
+class Family(NamedTuple):
+    """One family of devices: the model of its profiles, and what looks at one as a whole."""
+
+    model: type[Any]
+    check: Callable[[Any], Iterator[Mistake]]
+
+
+FAMILIES: dict[str, Family] = {
+    "modbus": Family(ModbusProfile, modbus_checks.find_mistakes),
+}
+
+Find = Callable[[str], tuple[str | bytes, str] | None]
+"""The text of the profile of that name, and what messages call its file; None: there is none."""
+
+
+def _nothing(name: str) -> None:
+    """For a profile that stands alone."""
+
+
+def load_profile(text: str | bytes, name: str, find: Find = _nothing) -> Profile:
+    """Read a profile, checked as a whole. `name` is what messages call the file.
+
+    `find` gives the profiles that it may extend. Raises models.document.DocumentMistakes.
+    """
+    document = _whole(parse_document(text, file=name), find, ())
+    told = _told(document, "family")
+    near = difflib.get_close_matches(told.lower(), FAMILIES, n=1)  # for a typo: the other mistakes show too
+    family = FAMILIES.get(told) or (FAMILIES[near[0]] if near else None)
+    if family is None:
+        raise DocumentMistakes([document.problem(_family_mistake(document))])
+    profile: Profile = document.validate(family.model, family.check)
+    return profile
+
+
+def as_family(profile: Profile, model: type[P]) -> P:
+    """The profile as one of the family of `model`. Raises WrongFamily."""
+    if not isinstance(profile, model):
+        raise WrongFamily(profile.profile, profile.family)
+    return profile
+
+
+def profile_json_schema() -> dict[str, Any]:
+    """The JSON Schema of a profile file, for editors."""
+    models: Any = None
+    for family in FAMILIES.values():
+        models = family.model if models is None else models | family.model
+    schema = TypeAdapter(models).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Profile"}
+
+
+def _whole(document: Document, find: Find, children: tuple[str, ...]) -> Document:
+    """The document with what it inherits."""
+    extends = _told(document, "extends")
+    if not extends:
+        return document
+    path = ("extends",)
+    found = find(extends)
+    if found is None:
+        raise DocumentMistakes([document.problem(Mistake(path, f"there is no profile '{extends}'"))])
+    if extends in children or len(children) >= MOST_ANCESTORS:
+        chain = " → ".join((*children, extends))
+        raise DocumentMistakes([document.problem(Mistake(path, f"comes back to itself: {chain}"))])
+    parent = _whole(parse_document(found[0], file=found[1]), find, (*children, extends))
+    if not isinstance(parent.data, dict) or not isinstance(document.data, dict):
+        raise DocumentMistakes([document.problem(Mistake(path, f"'{extends}' is no profile"))])
+    return inherited(document, parent.data)
+
+
+def _told(document: Document, key: str) -> str:
+    value = document.data.get(key) if isinstance(document.data, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _family_mistake(document: Document) -> Mistake:
+    if not isinstance(document.data, dict):
+        return Mistake((), "must be a mapping", "write `key: value` lines")
+    if "family" not in document.data:
+        return Mistake(("family",), "is missing", "have: " + ", ".join(sorted(FAMILIES)))
+    family = document.data["family"]
+    return Mistake(("family",), f"there is no family '{family}'", suggest(str(family), FAMILIES))
