@@ -8,12 +8,15 @@ once; every request is then one short array:
     [1772380860000, 3, 0, [230.2, …]]        time, connection, shape, values: an intact reply on time
     [1772380920000, 3, 0, "lost"]            a reply that was spoiled, and how: it shows nothing
     {"closed": 3, "at_ms": 1772380930000}    the connection is gone
+    {"said": {"power_kw": 1.2}, "device": "b-1", "at_ms": 1772380931000, "kept": false}
+                                             values that a device sent by itself; kept: until they are taken
+    {"event": "door.granted", "device": "d-1", "at_ms": 1772380932000, "data": {…}}
     {"end": 1772390000000}                   the scenario ended as it should
 
 A value is what an ideal reader decodes from the registers that were sent; null: not available.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +77,14 @@ class LedgerWriter:
     def closed(self, at_ms: int, connection: int) -> None:
         self._line({"closed": connection, "at_ms": at_ms})
 
+    def said(self, at_ms: int, device: str, values: Mapping[str, float | None], *, kept: bool) -> None:
+        """A device sent values by itself. `kept`: it, or what is between, keeps them until they are taken."""
+        self._line({"said": values, "device": device, "at_ms": at_ms, "kept": kept})
+
+    def happened(self, at_ms: int, device: str, kind: str, data: Mapping[str, Any]) -> None:
+        """Something happened at a device, which is to arrive as an event of that kind with this data."""
+        self._line({"event": kind, "device": device, "at_ms": at_ms, "data": data})
+
     def end(self, at_ms: int) -> None:
         """The scenario ended as it should: readers have stored what they got over open connections."""
         self._line({"end": at_ms})
@@ -126,6 +137,10 @@ def produced(ledger: Path) -> Iterator[Produced]:
                 yield from _values(shapes[shape], before, confirmed=True)
             if isinstance(values, list):
                 pending[shape] = (at_ms, values)
+        elif "said" in line:
+            for point, value in line["said"].items():
+                if value is not None:
+                    yield Produced(line["device"], point, value, line["at_ms"], line["kept"])
         elif "shape" in line:
             shapes[line["shape"]] = (line["meter"], line["points"])
         elif "closed" in line:
@@ -139,6 +154,22 @@ def produced(ledger: Path) -> Iterator[Produced]:
     for pending in waiting.values():
         for shape, last in pending.items():
             yield from _values(shapes[shape], last, confirmed=False)
+
+
+class Happened(NamedTuple):
+    """Something that happened at a device."""
+
+    device: str
+    kind: str
+    at_ms: int
+    data: dict[str, Any]
+
+
+def happenings(ledger: Path) -> Iterator[Happened]:
+    """What happened, in the order in which it was written. Raises LedgerMistake."""
+    for line in _lines(ledger):
+        if isinstance(line, dict) and "event" in line:
+            yield Happened(line["device"], line["event"], line["at_ms"], line["data"])
 
 
 def _values(

@@ -9,7 +9,15 @@ import msgspec
 import pytest
 
 from simulators.faults import Fault
-from simulators.ledger import LedgerExists, LedgerMistake, LedgerWriter, Produced, produced
+from simulators.ledger import (
+    Happened,
+    LedgerExists,
+    LedgerMistake,
+    LedgerWriter,
+    Produced,
+    happenings,
+    produced,
+)
 from simulators.modbus.meter import ModbusMeter
 from tests.simulators.conftest import Serving
 from tests.support.clocks import START_MS, VirtualClock
@@ -216,3 +224,13 @@ def test_another_file_is_no_ledger(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(LedgerMistake):
         list(produced(path))
+
+
+def test_what_devices_say_by_themselves_is_told_with_what_happened(tmp_path: Path) -> None:
+    path = tmp_path / "meters.ledger"
+    writer = LedgerWriter(path, scenario="office", seed=1, start_ms=0)
+    writer.said(5, "b-1", {"power_kw": 1.5, "temperature_c": None}, kept=False)
+    writer.happened(6, "d-1", "door.granted", {"door": 1, "name": "东门"})
+    writer.close()
+    assert list(produced(path)) == [Produced("b-1", "power_kw", 1.5, 5, confirmed=False)]
+    assert list(happenings(path)) == [Happened("d-1", "door.granted", 6, {"door": 1, "name": "东门"})]
