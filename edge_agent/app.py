@@ -17,6 +17,7 @@ from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_healt
 from edge_agent.https import HttpsCarrier
 from edge_agent.identity import EXPIRED, Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
 from edge_agent.metrics import Metrics
+from edge_agent.reporting import ReportingSink
 from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
 from edge_agent.uplink import Sender, Uplink
@@ -66,7 +67,7 @@ class _Agent:
         self._buses = make_buses(
             config,
             Tools(
-                sink=self._sink,
+                sink=ReportingSink(self._sink, config.report_rules),
                 clock=clock,
                 on_poll=self._metrics.polled,
                 on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),

@@ -33,5 +33,5 @@ class DeviceDescription(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # for people, any language
     profile: str  # "eastron-sdm630"
     profile_version: str
-    period_s: float  # how often the gateway reads it
+    period_s: float  # how often a reading of each point is to be expected while all is well
     points: tuple[PointDescription, ...]

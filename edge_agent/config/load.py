@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_agent.catalogue import Catalogue, ProfilesUnreadable, UnknownProfile
 from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistakes
 from edge_agent.config.device_list import read_devices
-from edge_agent.config.sections import ConfigFile, DeviceSection
+from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection
 from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
 from models.inventory import DeviceDescription
 from models.profile import Profile, describe
@@ -36,6 +36,11 @@ class Config:
         """A file that the configuration names, relative to itself."""
         return self.file.parent / name
 
+    @property
+    def report_rules(self) -> dict[str, dict[str, ReportSection]]:
+        """By device and point, when a reading is kept; devices without rules keep all."""
+        return {device.id: device.report for device in self.settings.devices if device.report}
+
     def profile_of(self, device: DeviceSection) -> Profile:
         return self.profiles[device.profile]
 
@@ -45,7 +50,7 @@ class Config:
             self.profile_of(device),
             device_id=device.id,
             name=device.name or device.id,
-            period_s=device.period_s,
+            period_s=max(device.period_s, *(rule.max_interval_s for rule in device.report.values()), 0),
             parameters=device.parameters,
         )
 
