@@ -1,9 +1,12 @@
 """Connections to the collector: verified against its own CA, always; what went wrong, in plain words."""
 
 import ssl
+from collections.abc import Callable
+from typing import Final
 
 from models.errors import RetryLater
 
+_NO_CHECK_TIME: Final = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _SELF_SIGNED = (18, 19)
 _WRONG_NAME = (62, 64)
@@ -28,12 +31,50 @@ class CollectorNotTrusted(RetryLater):
         self.url, self.reason, self.detail, self.hint = url, reason, detail, hint
 
 
-def verifying_context(ca_der: bytes) -> ssl.SSLContext:
-    """Trusts this one CA and nothing else; there is no way to switch verification off."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks chain and host name from the start
+class VerifyingContext(ssl.SSLContext):
+    """Trusts one CA and nothing else; there is no way to switch verification off.
+
+    Whether certificates are in their time is judged by `now_s` and not by the system clock, which on a
+    gateway without a time service may be decades wrong. While the time is not known, `now_s` is None and the
+    caller must ask for it, and check the certificate with `check_time`, before it sends anything else.
+    """
+
+    now_s: Callable[[], float | None]
+
+
+class _TimedConnection(ssl.SSLObject):
+    """Ends a handshake with a certificate that is not in its time, before anything is sent."""
+
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        now_s = self.context.now_s() if isinstance(self.context, VerifyingContext) else None
+        if now_s is not None:
+            check_time(self, now_s)
+
+
+def verifying_context(ca_der: bytes, now_s: Callable[[], float | None] | None = None) -> ssl.SSLContext:
+    """Trusts this one CA. Without `now_s` the system clock says whether certificates are in their time."""
+    context = VerifyingContext(ssl.PROTOCOL_TLS_CLIENT)  # checks chain and host name from the start
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(cadata=ca_der)
+    if now_s is not None:
+        context.now_s = now_s
+        context.verify_flags |= _NO_CHECK_TIME
+        context.sslobject_class = _TimedConnection
     return context
+
+
+def check_time(connection: ssl.SSLObject, now_s: float) -> None:
+    """Raise SSLCertVerificationError unless the peer's certificate is in its time at `now_s`, since 1970."""
+    certificate = connection.getpeercert() or {}
+    begin, end = (ssl.cert_time_to_seconds(str(certificate[name])) for name in ("notBefore", "notAfter"))
+    if begin <= now_s <= end:
+        return
+    code = _EXPIRED if now_s > end else _NOT_YET_VALID
+    said = "certificate has expired" if code == _EXPIRED else "certificate is not yet valid"
+    err = ssl.SSLCertVerificationError(1, said)
+    err.verify_code, err.verify_message = code, said
+    raise err
 
 
 def explain(url: str, err: BaseException) -> CollectorUnreachable | CollectorNotTrusted:

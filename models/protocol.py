@@ -13,7 +13,8 @@ PROBLEM: Final = "urn:gatehouse:problem:"
 """Every refusal is problem+json (RFC 9457) whose `type` is this and one of the codes below."""
 
 CLOCK_HEADER: Final = "gatehouse-clock-ms"
-"""With each batch a gateway says what its clock shows as it sends: milliseconds since 1970."""
+"""What the sender's clock shows, in milliseconds since 1970: a gateway's with each batch, and the collector's
+with each receipt and at /gateway/v1/time."""
 
 
 class Code:

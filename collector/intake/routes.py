@@ -89,6 +89,12 @@ async def enroll(request: Request) -> EnrollResponse:
     raise _problem(refused.code, refused.detail)
 
 
+@router.get("/time", status_code=204)
+async def tell_time(request: Request, response: Response, sender: Sender) -> None:
+    """What the collector's clock shows, for gateways whose own is not kept by a time service."""
+    response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
+
+
 @router.put("/keys/{key_id}", status_code=204)
 async def put_key(key_id: str, request: Request, sender: Sender) -> Response:
     """Bring the package of a content key. The same again changes nothing."""
@@ -106,7 +112,7 @@ async def put_key(key_id: str, request: Request, sender: Sender) -> Response:
 
 
 @router.post("/batches")
-async def post_batch(request: Request, sender: Sender) -> Receipt:
+async def post_batch(request: Request, response: Response, sender: Sender) -> Receipt:
     """Bring a sealed batch. The receipt is given after it is stored; the same again changes nothing."""
     intake: Intake = request.app.state.intake
     try:
@@ -126,6 +132,7 @@ async def post_batch(request: Request, sender: Sender) -> Receipt:
             headers={"retry-after": str(err.retry_after_s)},
         ) from err
     request.app.state.on_receipt(receipt)
+    response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
     return receipt
 
 

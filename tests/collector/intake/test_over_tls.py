@@ -17,7 +17,7 @@ from collector.identity.enrolment import revoke_gateway
 from collector.store.engine import Store
 from collector.store.schema import refusal
 from models.envelope import MAX_ENVELOPE_BYTES, CollectorPrivateKey
-from models.protocol import EnrollRequest, Receipt
+from models.protocol import CLOCK_HEADER, EnrollRequest, Receipt
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading
 from tests.support.running import RunningCollector, key_pem, new_home, running
 
@@ -272,3 +272,19 @@ async def test_every_kind_of_refusal_can_be_looked_up(collector: RunningCollecto
         ("", "no-certificate"),
         ("", "token-unknown"),
     ]
+
+
+async def test_a_gateway_is_told_what_the_collectors_clock_shows(
+    collector: RunningCollector, tmp_path: Path
+) -> None:
+    sender, certificate = await collector.enrol(tmp_path)
+    async with collector.client(certificate) as client:
+        await send_key(client, sender)
+        for answer in (
+            await client.get("/gateway/v1/time"),
+            await send(client, sender.seal([a_reading()]).body),
+        ):
+            assert answer.is_success
+            assert answer.headers[CLOCK_HEADER] == str(NOW_MS)
+    async with collector.client() as stranger:
+        assert problem(await stranger.get("/gateway/v1/time")) == (401, "no-certificate")
