@@ -163,9 +163,7 @@ class DeviceSection(Section):
         default=None, min_length=1, description="a file with its secret key in hex, for your eyes only"
     )
     profile: str = Field(description="what kind of device it is; see `edge-agent profiles`")
-    period_s: float = Field(
-        ge=1, le=86_400, description="how often it is read, or should say something"
-    )
+    period_s: float = Field(ge=1, le=86_400, description="how often it is read, or should say something")
     parameters: dict[str, float] = Field(default={}, description="such as transformer ratios")
     report: dict[str, ReportSection] = Field(
         default={}, description="by point, when a reading is kept; * stands for all others"

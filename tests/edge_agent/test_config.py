@@ -82,7 +82,11 @@ def test_the_commented_sample_is_a_good_file() -> None:
         ("max_items: 5000", "max_items: 0", "gateway.yaml:4: uplink.max_items"),
         ("retention_days: 30", "max_mb: 1", "gateway.yaml:3: buffer.max_mb"),
         ("{state_dir: state}", "{profiles_dir: mine}", "gateway.yaml:1: gateway.profiles_dir"),
-        ("period_s: 60", "period: 60", "devices[meter-01].period_s: is missing (how often it is read, or should say something)"),
+        (
+            "period_s: 60",
+            "period: 60",
+            "devices[meter-01].period_s: is missing (how often it is read, or should say something)",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_a_hint(
@@ -125,3 +129,67 @@ def test_a_mistake_in_an_own_profile_is_told_where_it_is_used(tmp_path: Path) ->
     [found] = mistakes(tmp_path, text)
     assert "devices[meter-02].profile: has mistakes" in found
     assert "my-meter.yaml:1" in found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        (
+            "{id: roof, modbus_tcp: {host: 192.0.2.7}}",
+            "{id: roof}",
+            "buses[roof]: does not say what it is (one of: modbus_tcp, serial, ",
+        ),
+        (
+            "{id: roof, modbus_tcp: {host: 192.0.2.7}}",
+            "{id: roof, modbus_tcp: {host: 192.0.2.7}, ble: {}}",
+            "buses[roof]: says modbus_tcp and ble (one of",
+        ),
+        (
+            "modbus_tcp: {host: 192.0.2.7}",
+            "ble: {}",
+            "devices[水表].bus: 'roof' is a ble, but eastron-sdm630 is read over modbus_tcp or serial or",
+        ),
+        ("unit: 2,", "address: '000000000002',", "devices[meter-02].address: eastron-sdm630 has no address"),
+        (
+            "unit: 2,",
+            "key_file: my.key,",
+            "devices[meter-02].key_file: eastron-sdm630 has no key (remove it)",
+        ),
+        (
+            "unit: 2,",
+            "unit: 2, report: {voltage_l1: {dead_band: 1}},",
+            "devices[meter-02].report.voltage_l1: eastron-sdm630 has no point 'voltage_l1' (did you mean",
+        ),
+        (
+            "unit: 2,",
+            "unit: 2, report: {'*': {dead_band: 1, dead_band_pct: 1}},",
+            "devices[meter-02].report.*: has both dead_band and dead_band_pct (choose one)",
+        ),
+        (
+            "unit: 2,",
+            "unit: 2, report: {'*': {min_interval_s: 1000}},",
+            "devices[meter-02].report.*.min_interval_s: is above max_interval_s, 900",
+        ),
+    ],
+)
+def test_a_device_that_does_not_fit_its_bus_or_its_profile_is_named(
+    tmp_path: Path, wrong: str, right: str, said: str
+) -> None:
+    assert wrong in GOOD
+    found = mistakes(tmp_path, GOOD.replace("acrel-adl3000", "eastron-sdm630").replace(
+        ", parameters: {ct: 20}", "").replace(wrong, right, 1))  # fmt: skip
+    assert any(said in one for one in found), found
+
+
+def test_a_serial_line_that_two_buses_use_is_a_mistake(tmp_path: Path) -> None:
+    buses = "buses:\n  - {id: a, serial: {port: /dev/ttyUSB0}}\n  - {id: b, osdp: {port: /dev/ttyUSB0}}\n"
+    [found] = mistakes(tmp_path, buses)
+    assert "gateway.yaml:3: buses[b].osdp: is the same endpoint as bus 'a'" in found
+
+
+def test_a_reading_of_each_point_is_to_be_expected_as_rarely_as_the_rules_allow(tmp_path: Path) -> None:
+    rule = "{'*': {dead_band: 1, max_interval_s: 600}}"
+    config = loaded(tmp_path, GOOD.replace("unit: 2,", f"unit: 2, report: {rule},"))
+    described = [config.description_of(device).period_s for device in config.settings.devices]
+    assert described == [60, 600, 2.5]
+    assert list(config.report_rules) == ["meter-02"]
