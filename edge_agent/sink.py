@@ -4,11 +4,13 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from edge_agent.buffer.blocks import chunks_of
 from edge_agent.buffer.contract import Buffer, BufferUnavailable
+from edge_agent.buffer.marks import checked
 from models.reading import GATEWAY, Event, Item, Reading
 from models.times import Clock
 
@@ -18,13 +20,6 @@ MOST_HELD: Final = 10_000
 RETRY_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-class Sink(Protocol):
-    """Where whoever has readings or events takes them."""
-
-    async def put(self, items: Sequence[Item]) -> None:
-        """Return once the items survive a loss of power, or, while the disk refuses, are kept in memory."""
 
 
 @dataclass(slots=True)
@@ -62,12 +57,13 @@ class _Lost:
 
 
 class BufferSink:
-    """A `Sink` for a buffer. What memory cannot hold either is lost, and an event will tell of it."""
+    """See `drivers.contract.Sink`. What memory cannot hold either is lost, and an event will tell of it."""
 
     def __init__(self, buffer: Buffer, clock: Clock) -> None:
         self._buffer, self._clock = buffer, clock
         self._held: deque[Item] = deque()
         self._held_events: deque[Item] = deque()  # apart, for they are given up last
+        self._held_marks: dict[str, str] = {}  # stored together with what is held, never before it
         self._lost = _Lost()
         self._something_held = asyncio.Event()
         self._flushing = asyncio.Lock()
@@ -78,16 +74,29 @@ class BufferSink:
         """How many items wait in memory for the disk."""
         return len(self._held) + len(self._held_events)
 
-    async def put(self, items: Sequence[Item]) -> None:
-        if self.held:
-            self._hold(items)
+    @property
+    def _is_behind(self) -> bool:
+        return bool(self.held or self._held_marks)
+
+    async def put(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> None:
+        if self._is_behind or self._flushing.locked():  # nothing may overtake what was there before
+            self._hold(items, marks or {})
             return
         try:
-            await self._buffer.append(items)
+            await self._buffer.append(items, marks)
         except BufferUnavailable as err:
-            if not self.held:
+            if not self._is_behind:
                 _log.error("the disk refuses readings; up to %d stay in memory: %s", MOST_HELD, err)
-            self._hold(items)
+            self._hold(items, marks or {})
+
+    async def marks(self, prefix: str) -> dict[str, str]:
+        """What is stored, with what is held on top of it. Raise BufferUnavailable when it cannot be read."""
+        held: dict[str, str] | None = None
+        while held != self._held_marks:  # until none went to the disk while the disk was read
+            held = dict(self._held_marks)
+            stored = await self._buffer.marks(prefix)
+        both = stored | self._held_marks
+        return {name: value for name, value in both.items() if value and name.startswith(prefix)}
 
     async def keep_trying(self) -> None:
         """Bring what is held to the disk as soon as that works again. Runs for ever."""
@@ -99,24 +108,38 @@ class BufferSink:
     async def flush(self) -> None:
         """Try once to bring to the disk what is held."""
         async with self._flushing:
-            while self.held:
-                held, lost = [*self._held_events, *self._held], self._lost
+            while self._is_behind:
+                held, marks, lost = [*self._held_events, *self._held], dict(self._held_marks), self._lost
                 self._held.clear()
                 self._held_events.clear()
                 self._lost = _Lost()
                 try:
-                    await self._buffer.append([*lost.told(self._clock.now_ms()), *held])
+                    await self._buffer.append([*lost.told(self._clock.now_ms()), *held], marks)
                 except BufferUnavailable:
                     self._lost = lost.and_then(self._lost)
-                    self._hold(held)
+                    self._hold_before(held)
                     return
+                for name, value in marks.items():
+                    if self._held_marks[name] == value:
+                        del self._held_marks[name]
             if self._something_held.is_set():
                 self._something_held.clear()
                 _log.warning("the disk takes readings again")
 
-    def _hold(self, items: Iterable[Item]) -> None:
+    def _hold(self, items: Sequence[Item], marks: Mapping[str, str]) -> None:
+        chunks_of(items)  # what could not be stored must fail here, and not take along what is held with it
+        self._held_marks.update(checked(marks))
         for item in items:
             (self._held if item.__class__ is Reading else self._held_events).append(item)
+        self._give_up_some()
+
+    def _hold_before(self, items: Sequence[Item]) -> None:
+        """Put back what could not be stored, before what came meanwhile."""
+        for item in reversed(items):
+            (self._held if item.__class__ is Reading else self._held_events).appendleft(item)
+        self._give_up_some()
+
+    def _give_up_some(self) -> None:
         self._something_held.set()
         while self.held > MOST_HELD:
             self._lost.note((self._held or self._held_events).popleft())

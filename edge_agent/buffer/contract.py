@@ -1,6 +1,6 @@
 """What a buffer promises to those who fill it and to those who empty it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -84,12 +84,19 @@ class Buffer(Protocol):
     def last_seq(self) -> int:
         """The last sequence number that was given in this epoch; 0 before the first."""
 
-    async def append(self, items: Sequence[Item]) -> SeqRange:
+    async def append(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> SeqRange:
         """Store `items`, in this order and all or none; return once they survive a loss of power.
+
+        `marks` are notes by name that are stored in the same transaction, each instead of the one before it;
+        an empty one is removed. There may be marks without items; the range then ends before it begins.
+        Of two calls under way at the same time either may write a mark last.
 
         Waits while too much is waiting to be written. Raise BufferUnavailable when the disk refuses;
         then none is stored. When the call is cancelled, all are stored or none.
         """
+
+    async def marks(self, prefix: str) -> dict[str, str]:
+        """All marks whose name begins with `prefix`. Neither age nor size nor a new epoch ends a mark."""
 
     async def cut(self, limit: int) -> Cut | None:
         """The oldest items that are in no batch, at most `limit`; None when every item is in one.

@@ -68,6 +68,9 @@ CREATE TABLE refused (
     reason TEXT NOT NULL,
     item BLOB NOT NULL
 ) STRICT;
+CREATE TABLE mark (
+    name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE gap (
     first_seq INTEGER PRIMARY KEY,
     count INTEGER NOT NULL CHECK (count > 0),

@@ -15,6 +15,7 @@ from edge_agent.buffer.blocks import BlockDamaged, blocks_of, chunks_of
 from edge_agent.buffer.contract import Batch, Counts, Cut, SeqRange
 from edge_agent.buffer.database import Database, disk_refused, is_damage
 from edge_agent.buffer.losses import Lost, drop_block
+from edge_agent.buffer.marks import checked, read_marks, salvaged_marks, write_marks
 from edge_agent.buffer.room import bytes_used, forget_delivered, make_room
 from edge_agent.buffer.writer import TELEMETRY_WINDOW_S, Append, Writer
 from models.envelope import FIRST_PREVIOUS
@@ -86,10 +87,13 @@ class SqliteBuffer:
     def path(self) -> Path:
         return self._database.path
 
-    async def append(self, items: Sequence[Item]) -> SeqRange:
-        if not items:
-            raise ValueError("append needs at least one item")
-        return await self._writer.append(chunks_of(items))
+    async def append(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> SeqRange:
+        if not items and not marks:
+            raise ValueError("append needs at least one item or mark")
+        return await self._writer.append(chunks_of(items) if items else [], checked(marks or {}))
+
+    async def marks(self, prefix: str) -> dict[str, str]:
+        return await self._read(lambda connection: read_marks(connection, prefix))
 
     async def cut(self, limit: int) -> Cut | None:
         return await self._writer.run(lambda: self._cut(limit))
@@ -210,8 +214,14 @@ class SqliteBuffer:
         aside = await self._database.open(now_ms=self._clock.now_ms())
         self._at = await batches.position(self._database.connection)
         if aside is not None:
-            facts = {"file": aside.path.name, "reason": aside.reason}
-            await self._changing(lambda connection: self._tell(connection, "buffer.set-aside", facts))
+            marks = await asyncio.to_thread(salvaged_marks, aside.path)
+            facts = {"file": aside.path.name, "reason": aside.reason, "marks_kept": len(marks)}
+
+            async def work(connection: aiosqlite.Connection) -> None:
+                await write_marks(connection, marks)
+                await self._tell(connection, "buffer.set-aside", facts)
+
+            await self._changing(work)
 
     async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
         """Let SQLite's errors end here; a file that became unreadable is replaced by the next call."""
@@ -254,12 +264,16 @@ class SqliteBuffer:
     async def _insert(self, group: Sequence[Append]) -> None:
         blocks = list(blocks_of(chunk for append in group for chunk in append.chunks))
         parameters = list(rows.rows_of(blocks, self._at.last_seq + 1, self._clock.now_ms()))
-        if len(parameters) == 1:  # one statement is a transaction by itself, in one call instead of three
+        marks = {name: value for append in group for name, value in append.marks.items()}
+        if (
+            len(parameters) == 1 and not marks
+        ):  # one statement is a transaction by itself, in one call instead of three
             await self._database.connection.execute_insert(rows.INSERT_BLOCK, parameters[0])
         else:
             async with self._database.transaction() as connection:
                 for row in parameters:
                     await connection.execute_insert(rows.INSERT_BLOCK, row)
+                await write_marks(connection, marks)
         self._unchecked_bytes += sum(len(block.data) for block in blocks)
 
     async def _watch_size(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,7 @@ class Append:
     """What one task wants stored, and where it waits for its sequence numbers."""
 
     chunks: Sequence[Chunk]
+    marks: Mapping[str, str]
     count: int
     done: asyncio.Future[SeqRange]
 
@@ -62,7 +63,7 @@ class Writer:
         self._room = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="buffer writer")
 
-    async def append(self, chunks: Sequence[Chunk]) -> SeqRange:
+    async def append(self, chunks: Sequence[Chunk], marks: Mapping[str, str]) -> SeqRange:
         """Return after the commit. Raise what `commit` raises."""
         count = sum(chunk.count for chunk in chunks)
         urgent = count > sum(chunk.readings for chunk in chunks)  # events are
@@ -71,7 +72,7 @@ class Writer:
             await self._room.wait()
         self._refuse_when_closing()
         done: asyncio.Future[SeqRange] = asyncio.get_running_loop().create_future()
-        self._appends.append(Append(chunks, count, done))
+        self._appends.append(Append(chunks, marks, count, done))
         self._queued_items += count
         self._something.set()
         if urgent or self._queued_items >= BLOCK_ITEMS:

@@ -404,3 +404,59 @@ async def test_the_oldest_pending_item_tells_how_far_behind_the_collector_is(
     await sealer.store_next(buffer, 1)
     await buffer.deliver(1, quarantined=0, receipt="{}")
     assert (await buffer.counts()).oldest_pending_ms == START_MS + 60_000
+
+
+async def test_marks_are_found_by_the_beginning_of_their_name(buffer: Buffer) -> None:
+    await buffer.append([an_event()], {"door-01.serial": "17", "door-01.键": "值", "door-1": "x"})
+    await buffer.append([], {"DOOR-01.serial": "2", "door-01%": "3"})
+    assert await buffer.marks("door-01.") == {"door-01.serial": "17", "door-01.键": "值"}
+    assert len(await buffer.marks("")) == 5
+    assert await buffer.marks("door-2") == {}
+
+
+async def test_a_mark_replaces_the_one_before_and_an_empty_one_ends_it(buffer: Buffer) -> None:
+    await buffer.append([an_event()], {"serial": "1", "counter": "1"})
+    await buffer.append([an_event()], {"serial": "2", "counter": "", "never": ""})
+    assert await buffer.marks("") == {"serial": "2"}
+
+
+async def test_of_marks_that_share_a_commit_the_last_stays(tmp_path: Path, clock: VirtualClock) -> None:
+    async with await SqliteBuffer.open(tmp_path / "buffer.db", clock=clock.clock, window_s=0.1) as buffer:
+        tasks = [asyncio.create_task(buffer.append([a_reading()], {"n": str(n)})) for n in range(5)]
+        await settle()
+        await clock.advance(0.1)
+        assert (await asyncio.gather(*tasks))[-1] == SeqRange(5, 5)
+        assert await buffer.marks("") == {"n": "4"}
+
+
+async def test_marks_without_items_take_no_number(buffer: Buffer) -> None:
+    await buffer.append(readings(3))
+    assert await buffer.append([], {"serial": "1"}) == SeqRange(4, 3)
+    assert await buffer.append(readings(1)) == SeqRange(4, 4)
+    with pytest.raises(ValueError, match="at least one item or mark"):
+        await buffer.append([], {})
+
+
+@pytest.mark.parametrize("marks", [{"serial": 5}, {5: "serial"}, {"serial": "\ud800"}, {"\udfff": "1"}])
+async def test_a_mark_that_could_not_be_read_back_is_refused_with_its_items(
+    buffer: Buffer, marks: dict[str, str]
+) -> None:
+    with pytest.raises(ItemMalformed, match="a driver made a mark"):
+        await buffer.append([a_reading()], marks)
+    assert (await buffer.counts()).produced == 0
+
+
+async def test_marks_stay_through_a_restart_a_new_epoch_and_another_gateway(
+    tmp_path: Path, clock: VirtualClock, sealer: Sealer
+) -> None:
+    path = tmp_path / "buffer.db"
+    async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0, retention_days=1) as buffer:
+        await buffer.belong_to("gw-1")
+        await buffer.append([an_event()], {"serial": "1"})
+        await drain(buffer, sealer)
+        await buffer.begin_epoch()
+        await buffer.belong_to("gw-2")
+        await clock.advance(3 * DAY_MS / 1000)
+        await drain(buffer, Sealer())
+    async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0) as buffer:
+        assert await buffer.marks("") == {"serial": "1"}

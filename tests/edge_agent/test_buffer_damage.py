@@ -194,3 +194,47 @@ async def test_a_disk_that_refuses_everything_is_said_at_the_start(
     (tmp_path / "file").touch()
     with pytest.raises(BufferUnavailable, match="rights of its folder"):
         await open_buffer(tmp_path / "file" / "buffer.db", clock)
+
+
+async def test_a_refused_append_leaves_its_marks_as_they_were(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "buffer.db"
+    async with await open_buffer(path, clock) as buffer:
+        await buffer.append(readings(10), {"serial": "1"})
+        with files_no_larger_than(largest(tmp_path)), pytest.raises(BufferUnavailable):
+            await buffer.append(readings(5000), {"serial": "2"})
+        assert await buffer.marks("") == {"serial": "1"}
+
+
+async def test_marks_are_carried_over_from_a_file_that_is_set_aside(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    path = tmp_path / "buffer.db"
+    async with await open_buffer(path, clock) as buffer:
+        await buffer.append(readings(10), {"door.serial": "41", "ble.counter": "7"})
+    with contextlib.closing(sqlite3.connect(path)) as changer:
+        changer.execute("CREATE TABLE foreign_table (text)")
+        changer.commit()
+    async with await open_buffer(path, clock) as buffer:
+        assert await buffer.marks("") == {"door.serial": "41", "ble.counter": "7"}
+        cut = await buffer.cut(10)
+        assert cut is not None
+        [event] = cut.items
+        assert isinstance(event, Event)
+        assert (event.kind, event.data["marks_kept"]) == ("buffer.set-aside", 2)
+    assert len(set_aside(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "change", ["name = 'door.serjal'", "value = '42'", "value = CAST(x'ff' AS TEXT)", "crc = 0"]
+)
+async def test_a_mark_that_was_changed_counts_as_not_there(
+    tmp_path: Path, clock: VirtualClock, change: str
+) -> None:
+    path = tmp_path / "buffer.db"
+    async with await open_buffer(path, clock) as buffer:
+        await buffer.append(readings(10), {"door.serial": "41", "ble.counter": "7"})
+    with contextlib.closing(sqlite3.connect(path)) as changer:
+        changer.execute(f"UPDATE mark SET {change} WHERE name = 'door.serial'")  # noqa: S608  # our own text
+        changer.commit()
+    async with await open_buffer(path, clock) as buffer:
+        assert await buffer.marks("") == {"ble.counter": "7"}

@@ -7,17 +7,20 @@ import sys
 from pathlib import Path
 
 from edge_agent.buffer.sqlite import SqliteBuffer
-from models.reading import Reading
+from models.reading import Event, Reading
 from tests.support.clocks import VirtualClock
 
 ROOT = Path(__file__).parents[2]
 KILLS = 24
+KILLS_OF_SOURCES = 12
 
 
-def run_and_kill(path: Path, seed: int, *, after_lines: int) -> list[list[str]]:
+def run_and_kill(
+    path: Path, seed: int, *, after_lines: int, module: str = "tests.support.appending"
+) -> list[list[str]]:
     """The promises that a process made before it was killed."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.appending", path, str(seed)], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-m", module, path, str(seed)], cwd=ROOT, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(after_lines)]
@@ -61,3 +64,23 @@ async def test_no_acknowledged_append_is_lost_and_no_number_is_missing_after_any
                         assert item.value == value
     given = [seq for first, last, _ in promised for seq in range(first, last + 1)]
     assert len(given) == len(set(given)), "a sequence number was given twice"
+
+
+async def test_a_source_that_goes_on_from_its_mark_loses_and_doubles_nothing_after_any_kill(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    path = tmp_path / "buffer.db"
+    rng = random.Random(21)
+    for seed in range(KILLS_OF_SOURCES):
+        promised = run_and_kill(
+            path, seed, after_lines=rng.randint(1, 80), module="tests.support.pushed_sources"
+        )
+        async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0) as buffer:
+            marks = {name: int(value) for name, value in (await buffer.marks("source-")).items()}
+            cut = await buffer.cut(1 << 20)
+        assert cut is not None
+        assert all(marks[name] >= int(number) for name, number in promised)
+        for name, read_to in marks.items():
+            events = [item for item in cut.items if isinstance(item, Event) and item.device_id == name]
+            assert [event.data["n"] for event in events] == list(range(1, read_to + 1))
+    assert min(marks.values()) > KILLS_OF_SOURCES

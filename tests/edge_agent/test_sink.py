@@ -1,10 +1,11 @@
 """While the disk refuses, readings stay in memory; what is lost is told."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
+from edge_agent.buffer.blocks import ItemMalformed
 from edge_agent.buffer.contract import BufferUnavailable, SeqRange
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.sink import MOST_HELD, RETRY_S, BufferSink
@@ -20,10 +21,13 @@ class RefusingDisk:
         self._buffer = buffer
         self.refuses = False
 
-    async def append(self, items: Sequence[Item]) -> SeqRange:
+    async def append(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> SeqRange:
         if self.refuses:
             raise BufferUnavailable("disk full")
-        return await self._buffer.append(items)
+        return await self._buffer.append(items, marks)
+
+    async def marks(self, prefix: str) -> dict[str, str]:
+        return await self._buffer.marks(prefix)
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def disk(buffer: SqliteBuffer) -> RefusingDisk:
 
 @pytest.fixture
 def sink(disk: RefusingDisk, clock: VirtualClock) -> BufferSink:
-    return BufferSink(disk, clock.clock)  # type: ignore[arg-type]  # a sink appends and does nothing else
+    return BufferSink(disk, clock.clock)  # type: ignore[arg-type]  # a sink needs no more of it
 
 
 async def test_what_the_disk_takes_is_not_held(sink: BufferSink, buffer: SqliteBuffer) -> None:
@@ -95,3 +99,59 @@ async def test_events_are_given_up_when_there_is_nothing_else(sink: BufferSink, 
     disk.refuses = True
     await sink.put([an_event(number) for number in range(MOST_HELD + 5)])
     assert (sink.held, sink.lost_total) == (MOST_HELD, 5)
+
+
+async def test_marks_are_held_with_their_items_and_stored_with_them(
+    sink: BufferSink, disk: RefusingDisk, buffer: SqliteBuffer, sealer: Sealer
+) -> None:
+    await sink.put([an_event(1)], {"door.serial": "1", "ble.counter": "7"})
+    disk.refuses = True
+    await sink.put([an_event(2)], {"door.serial": "2", "ble.counter": ""})
+    await sink.put([], {"door.serial": "3"})
+    assert await buffer.marks("") == {"door.serial": "1", "ble.counter": "7"}
+    assert await sink.marks("") == {"door.serial": "3"}
+    assert await sink.marks("ble.") == {}
+    disk.refuses = False
+    await sink.flush()
+    assert await buffer.marks("") == await sink.marks("") == {"door.serial": "3"}
+    assert len(await drain(buffer, sealer)) == 2
+
+
+async def test_a_mark_alone_that_the_disk_refuses_is_not_overtaken(
+    sink: BufferSink, disk: RefusingDisk, buffer: SqliteBuffer
+) -> None:
+    disk.refuses = True
+    await sink.put([], {"door.serial": "1"})
+    disk.refuses = False
+    await sink.put([an_event(2)], {"door.serial": "2"})
+    assert (await buffer.counts()).produced == 0
+    await sink.flush()
+    assert await buffer.marks("") == {"door.serial": "2"}
+
+
+async def test_what_comes_while_the_held_is_written_does_not_overtake_it(
+    sink: BufferSink, disk: RefusingDisk, buffer: SqliteBuffer, sealer: Sealer
+) -> None:
+    disk.refuses = True
+    await sink.put([an_event(1)], {"door.serial": "1"})
+    disk.refuses = False
+    flushing = asyncio.create_task(sink.flush())
+    await asyncio.sleep(0)
+    await sink.put([an_event(2)], {"door.serial": "2"})
+    await flushing
+    assert await sink.marks("") == await buffer.marks("") == {"door.serial": "2"}
+    sent = [item.data["n"] for item in await drain(buffer, sealer) if isinstance(item, Event)]
+    assert sent == [1, 2]
+
+
+async def test_what_cannot_be_stored_is_not_held_either(sink: BufferSink, disk: RefusingDisk) -> None:
+    disk.refuses = True
+    await sink.put([a_reading()], {"good": "1"})
+    with pytest.raises(ItemMalformed):
+        await sink.put([a_reading("230")])  # type: ignore[arg-type]
+    with pytest.raises(ItemMalformed):
+        await sink.put([a_reading()], {"bad": "\ud800"})
+    assert sink.held == 1
+    disk.refuses = False
+    await sink.flush()
+    assert await sink.marks("") == {"good": "1"}
