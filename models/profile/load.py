@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 from models.document import Document, DocumentMistakes, Mistake, parse_document
 from models.document_hints import suggest
 from models.errors import NeedsAHuman
-from models.profile import modbus_checks
+from models.profile import access_checks, modbus_checks
+from models.profile.access import AccessProfile, OsdpProfile
 from models.profile.inherit import inherited
 from models.profile.modbus import ModbusProfile
 from models.profile.parts import Profile
@@ -35,7 +36,9 @@ class Family(NamedTuple):
 
 
 FAMILIES: dict[str, Family] = {
+    "access": Family(AccessProfile, access_checks.find_mistakes),
     "modbus": Family(ModbusProfile, modbus_checks.find_mistakes),
+    "osdp": Family(OsdpProfile, access_checks.find_reader_mistakes),
 }
 
 Find = Callable[[str], tuple[str | bytes, str] | None]
