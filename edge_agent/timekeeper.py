@@ -1,23 +1,18 @@
 """The gateway's own time: nothing that is stored is stamped by a clock that may be wrong.
 
 Time is the machine's monotonic clock plus an offset that is only taken from who can be trusted: the system
-clock while a time service keeps it, else the collector. Before there is an offset, and after any jump of a
-system clock that nobody keeps, the monotonic clock goes on alone.
-
-Until the first offset is known, times are *provisional*: milliseconds since the machine started, far below
-any real date. They are stored as such, with the boot that they count from, and become real times when that
-boot's offset is known (see `edge_agent.buffer.boots`).
+clock while a time service keeps it, else the collector. After any jump of a system clock that nobody keeps,
+the monotonic clock goes on alone. Until the first offset is known times are provisional, see
+`edge_agent.boots`.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal
 
+from edge_agent.boots import PROVISIONAL_END_MS, Boots
 from models.reading import GATEWAY, Event
 from models.times import Clock, utc_text
-
-PROVISIONAL_END_MS: Final = 978_307_200_000
-"""1 January 2001. A time before it counts from the start of a machine that has run less than 31 years."""
 
 LOOK_EVERY_S: Final = 10.0
 WORTH_TELLING_MS: Final = 1000
@@ -27,31 +22,41 @@ SLEW_MS: Final = 20
 ROUND_TRIP_LIMIT_MS: Final = 2000
 """A collector's answer that took longer says too little about when it was given."""
 
+Keep = Callable[[Mapping[str, str]], Awaitable[None]]
 Source = Literal["", "system", "collector", "earlier"]
 
 _log = logging.getLogger(__name__)
 
 
-def is_provisional(ms: int) -> bool:
-    """Whether a time counts from the start of the machine and not from 1970."""
-    return 0 <= ms < PROVISIONAL_END_MS
+async def _nowhere(marks: Mapping[str, str]) -> None:
+    """For a timekeeper that has not begun."""
 
 
 class Timekeeper:
     """One for a running agent. `clock` is what everything else in it is handed."""
 
     def __init__(
-        self,
-        system: Clock,
-        *,
-        is_synchronised: Callable[[], bool],
-        on_offset: Callable[[int], Awaitable[None]],
+        self, system: Clock, *, is_synchronised: Callable[[], bool] = lambda: True, boot_id: str = ""
     ) -> None:
-        """`on_offset` is told each new offset, in milliseconds, before anything is stamped with it."""
-        self._system, self._is_synchronised, self._on_offset = system, is_synchronised, on_offset
+        self._system, self._is_synchronised, self._boot_id = system, is_synchronised, boot_id
+        self.boots = Boots({}, boot_id)
+        self._keep: Keep = _nowhere
         self._offset_ms: int | None = None
         self.source: Source = ""
         self.clock = Clock(now_ms=self.now_ms, monotonic_s=system.monotonic_s, sleep=system.sleep)
+
+    async def begin(self, marks: Mapping[str, str], keep: Keep) -> None:
+        """Take up what is known of earlier boots, and find out the time if the system knows it.
+
+        `marks` are those that begin with `boots.PREFIX`, `keep` stores them. What they say of an offset is
+        stored before anything is stamped with it.
+        """
+        self.boots, self._keep = Boots(marks, self._boot_id), keep
+        self._offset_ms = self.boots.current.offset_ms  # what an earlier process of this boot has learned
+        self.source = "" if self._offset_ms is None else "earlier"
+        await self.look()
+        if self._offset_ms is None:
+            await self._keep(self.boots.still_up(self._since_boot_ms()))
 
     @property
     def is_set(self) -> bool:
@@ -60,11 +65,10 @@ class Timekeeper:
 
     def now_ms(self) -> int:
         """Milliseconds since 1970, or provisional."""
-        return self._since_boot_ms() + (self._offset_ms or 0)
-
-    def resume(self, offset_ms: int) -> None:
-        """Take up the offset that an earlier process of this boot has learned."""
-        self._offset_ms, self.source = offset_ms, "earlier"
+        since_boot_ms = self._since_boot_ms()
+        if self._offset_ms is None:
+            return self.boots.current.provisional_ms(since_boot_ms)
+        return since_boot_ms + self._offset_ms
 
     async def look(self) -> list[Event]:
         """Follow the system clock if a time service keeps it; events tell of what people should know."""
@@ -79,7 +83,11 @@ class Timekeeper:
         """
         since_boot_ms = self._since_boot_ms()
         round_trip_ms = since_boot_ms - round(asked_s * 1000)
-        if self._is_synchronised() or round_trip_ms > ROUND_TRIP_LIMIT_MS or is_provisional(collector_ms):
+        if (
+            self._is_synchronised()
+            or round_trip_ms > ROUND_TRIP_LIMIT_MS
+            or collector_ms < PROVISIONAL_END_MS
+        ):
             return []
         offset_ms = collector_ms - (since_boot_ms - round_trip_ms // 2)
         # Where in the round trip it looked at its clock is not known.
@@ -90,20 +98,23 @@ class Timekeeper:
         while True:
             if events := await self.look():
                 await put(events)
+            if self._offset_ms is None:
+                await self._keep(self.boots.still_up(self._since_boot_ms()))
             await self._system.sleep(LOOK_EVERY_S)
 
     async def _take(self, offset_ms: int, source: Source, *, tolerance_ms: int) -> list[Event]:
         before_ms, self.source = self._offset_ms, source
         if before_ms is not None and abs(offset_ms - before_ms) <= tolerance_ms:
             return []
-        was_ms = self.now_ms()
-        await self._on_offset(offset_ms)
+        await self._keep(self.boots.with_time(offset_ms))
         self._offset_ms = offset_ms
         if before_ms is not None and abs(offset_ms - before_ms) < WORTH_TELLING_MS:
             return []
         kind = "clock.set" if before_ms is None else "clock.stepped"
         _log.warning("the time is now %s, from the %s", utc_text(self.now_ms()), source)
-        facts = {"was_ms": was_ms, "by_ms": offset_ms - (before_ms or 0), "source": source}
+        facts: dict[str, object] = {"source": source}
+        if before_ms is not None:
+            facts["by_ms"] = offset_ms - before_ms
         now_ms = self.now_ms()
         return [Event(device_id=GATEWAY, kind=kind, data=facts, measured_ms=now_ms, received_ms=now_ms)]
 
