@@ -9,10 +9,13 @@ from pydantic import TypeAdapter
 from models.document import Document, DocumentMistakes, Mistake, parse_document
 from models.document_hints import suggest
 from models.errors import NeedsAHuman
-from models.profile import access_checks, modbus_checks
+from models.profile import access_checks, modbus_checks, parking_checks
 from models.profile.access import AccessProfile, OsdpProfile
 from models.profile.inherit import inherited
 from models.profile.modbus import ModbusProfile
+from models.profile.parking_controller import ParkingControllerProfile
+from models.profile.parking_sensor import ParkingSensorProfile
+from models.profile.parking_zone import ParkingZoneProfile
 from models.profile.parts import Profile
 
 MOST_ANCESTORS = 8
@@ -39,6 +42,9 @@ FAMILIES: dict[str, Family] = {
     "access": Family(AccessProfile, access_checks.find_mistakes),
     "modbus": Family(ModbusProfile, modbus_checks.find_mistakes),
     "osdp": Family(OsdpProfile, access_checks.find_reader_mistakes),
+    "parking_controller": Family(ParkingControllerProfile, parking_checks.find_controller_mistakes),
+    "parking_sensor": Family(ParkingSensorProfile, parking_checks.find_sensor_mistakes),
+    "parking_zone": Family(ParkingZoneProfile, parking_checks.find_zone_mistakes),
 }
 
 Find = Callable[[str], tuple[str | bytes, str] | None]

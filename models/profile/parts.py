@@ -70,7 +70,7 @@ class Point(Section):
 class Addressing(NamedTuple):
     """How one device of a family is told from the others on its bus."""
 
-    by: Literal["unit", "address", "nothing"]
+    by: Literal["unit", "address", "id", "nothing"]
     pattern: str = ""  # of the whole address
     told: str = ""  # what it is, for people: "the 12 digits on its front"
     units: tuple[range, ...] = ()
