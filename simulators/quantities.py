@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from models.profile.modbus import ModbusPoint
+from models.profile import Point
 from simulators.electric import Consumer, Sample
 from simulators.noise import chance, drift, key_of
 
@@ -69,7 +69,7 @@ Quantity = Gauge | Counter | ClockFace
 
 
 def quantity_of(
-    point: ModbusPoint, consumer: Consumer, parameters: Mapping[str, float], *, seed_key: int
+    point: Point, consumer: Consumer, parameters: Mapping[str, float], *, seed_key: int
 ) -> Quantity:
     """What a point shows. See the top of the module for what it shows when its name tells nothing."""
     words = _RATE.sub(r"t\1", point.name).split("_")
@@ -169,7 +169,7 @@ def _power_factor(phase: int | None) -> Callable[[Sample], float]:
     return lambda sample: sample.watts[phase] / (sample.volt_amperes[phase] or 1.0)
 
 
-def _counter(point: ModbusPoint, known: set[str], consumer: Consumer, seed_key: int) -> Counter:
+def _counter(point: Point, known: set[str], consumer: Consumer, seed_key: int) -> Counter:
     age_kwh = Fraction(round(20_000 + 580_000 * chance(seed_key, 7)), 10)  # one age for all its registers
     if point.unit in _ENERGY_UJ:
         return _energy(point.unit, known, consumer, age_kwh)
@@ -202,13 +202,13 @@ def _energy(unit: str, known: set[str], consumer: Consumer, age_kwh: Fraction) -
     return Counter(lambda sample: sample.active_uj[0], per_uj, age)
 
 
-def _middle(point: ModbusPoint) -> float:
+def _middle(point: Point) -> float:
     low, high = point.min, point.max
     if low is not None and high is not None:
         return low + 0.4 * (high - low)
     return low if low is not None else high if high is not None else 1.0
 
 
-def _wandering(around: float, part: float, point: ModbusPoint, seed_key: int) -> Gauge:
+def _wandering(around: float, part: float, point: Point, seed_key: int) -> Gauge:
     key = key_of(seed_key, point.name)
     return Gauge(lambda sample: around * (1.0 + part * drift(key, sample.at_ms, 60_000)))

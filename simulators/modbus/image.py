@@ -8,7 +8,8 @@ from typing import Literal
 from models.profile.modbus import ModbusProfile
 from simulators.electric import Sample
 from simulators.modbus.frames import ILLEGAL_ADDRESS, Read, packed_bits
-from simulators.modbus.points import MeterPoint, Shift
+from simulators.modbus.points import MeterPoint
+from simulators.raw import Shift
 
 Gaps = Literal["as_profile", "zero", "refused"]
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from models.profile import load_profile
 from models.times import DAY_MS
 from simulators.anomalies import Excess, Jump, Restart, Rollover, Stuck, WrongTime
+from simulators.metered import AnomalyMistake
 from simulators.modbus.frames import ILLEGAL_ADDRESS, Read
 from simulators.modbus.image import Shape
-from simulators.modbus.meter import AnomalyMistake, ModbusMeter
+from simulators.modbus.meter import ModbusMeter
 from tests.support.clocks import START_MS, VirtualClock
 
 HOUR_MS = 3_600_000
