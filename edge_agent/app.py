@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
+from edge_agent.boots import PREFIX
 from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.buses import Tools, make_buses
@@ -20,6 +22,7 @@ from edge_agent.metrics import Metrics
 from edge_agent.reporting import ReportingSink
 from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
+from edge_agent.timekeeper import Timekeeper
 from edge_agent.uplink import Sender, Uplink
 from edge_agent.version import agent_version
 from edge_agent.waiting import first_of
@@ -37,29 +40,46 @@ RESTART_PAUSE_S: Final = 60.0  # after a bug in a part that polling does not nee
 _log = logging.getLogger(__name__)
 
 
-async def run_agent(config: Config, *, clock: Clock, stop: asyncio.Event) -> None:
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the agent asks of the machine that it runs on, beside the time."""
+
+    is_synchronised: Callable[[], bool] = lambda: True  # whether a time service keeps the clock
+    boot_id: str = ""
+    judges_certificates: bool = False  # by the agent's time; else the system clock does
+
+
+async def run_agent(
+    config: Config, *, clock: Clock, stop: asyncio.Event, machine: Machine = Machine()
+) -> None:
     """Poll, keep and deliver until `stop` is set; then finish what is under way and return.
 
     Raise NeedsAHuman when a person must decide before anything can run.
     """
     settings = config.settings
+    timekeeper = Timekeeper(clock, is_synchronised=machine.is_synchronised, boot_id=machine.boot_id)
     async with await SqliteBuffer.open(
         config.buffer_file,
-        clock=clock,
+        clock=timekeeper.clock,
         retention_days=settings.buffer.retention_days,
         max_mb=settings.buffer.max_mb,
     ) as buffer:
-        await _Agent(config, buffer, clock).run(stop)
+        sink = BufferSink(buffer, timekeeper.clock)
+        await timekeeper.begin(await buffer.marks(PREFIX), lambda marks: sink.put([], marks))
+        await _Agent(config, buffer, sink, timekeeper, machine).run(stop)
 
 
 class _Agent:
     """The parts of one running gateway."""
 
-    def __init__(self, config: Config, buffer: SqliteBuffer, clock: Clock) -> None:
-        self._config, self._buffer, self._clock = config, buffer, clock
+    def __init__(
+        self, config: Config, buffer: SqliteBuffer, sink: BufferSink, timekeeper: Timekeeper, machine: Machine
+    ) -> None:
+        clock = timekeeper.clock
+        self._config, self._buffer, self._sink, self._clock = config, buffer, sink, clock
+        self._timekeeper, self._machine = timekeeper, machine
         self._started_ms = clock.now_ms()
         self._metrics = Metrics()
-        self._sink = BufferSink(buffer, clock)
         self._polls_ended = asyncio.Event()
         self._identity: Identity | None = None
         self._identity_problem = ""
@@ -79,12 +99,14 @@ class _Agent:
             await self._sink.put(self._opening_events())
             async with asyncio.TaskGroup() as tasks:
                 keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
+                keep_time = tasks.create_task(self._timekeeper.run(self._sink.put), name="time")
                 tasks.create_task(self._supervised(self._deliver), name="uplink")
                 polls = [tasks.create_task(bus.run(), name=f"bus {bus.bus}") for bus in self._buses]
                 await stop.wait()
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
                 await self._finish_polls(polls)
                 keep_trying.cancel()
+                keep_time.cancel()
                 await self._sink.flush()
                 self._polls_ended.set()
         counts = await self._buffer.counts()
@@ -137,7 +159,7 @@ class _Agent:
         self._identity_problem = ""
         if self._identity.has_expired:
             _log.error("%s", EXPIRED)
-        carrier = HttpsCarrier(self._identity, self._clock.now_ms)
+        carrier = self._make_carrier(self._identity)
         try:
             self._uplink = self._make_uplink(self._identity, carrier)
             await first_of(self._uplink.run(), self._another_identity(stamp), self._polls_ended.wait())
@@ -147,6 +169,19 @@ class _Agent:
                         await self._uplink.flush()
         finally:
             await carrier.close()
+
+    def _make_carrier(self, identity: Identity) -> HttpsCarrier:
+        time, clock = self._timekeeper, self._clock
+
+        def now_s() -> float | None:
+            return clock.now_ms() / 1000 if time.is_set else None
+
+        return HttpsCarrier(
+            identity,
+            clock.now_ms,
+            monotonic_s=clock.monotonic_s,
+            certificates_at_s=now_s if self._machine.judges_certificates else None,
+        )
 
     async def _another_identity(self, stamp: tuple[int, int] | None) -> None:
         """Return when `edge-agent enroll` has been at work."""
@@ -166,6 +201,7 @@ class _Agent:
             clock=self._clock,
             live_every_s=settings.live_every_s,
             max_items=settings.max_items,
+            timekeeper=self._timekeeper,
             on_delivered=self._metrics.delivered,
         )
 

@@ -1,6 +1,6 @@
 """What carries envelopes to the collector, whatever the wire."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from models.errors import NeedsAHuman, RetryLater
 from models.protocol import Receipt
@@ -22,11 +22,24 @@ class CollectorRefused(NeedsAHuman):
         self.url, self.status, self.code, self.detail, self.bad_seq = url, status, code, detail, bad_seq
 
 
+class Told(NamedTuple):
+    """What the collector's clock showed, at some time after it was asked."""
+
+    collector_ms: int  # since 1970
+    asked_s: float  # of the gateway's monotonic clock
+
+
 class Carrier(Protocol):
     """One connection to one collector. Any call may be repeated: the collector stores everything once.
 
     All calls raise CollectorBusy, CollectorRefused, and the errors of `edge_agent.tls`.
     """
+
+    heard: Told | None
+    """The time as of the last answer to `send_batch` that named it."""
+
+    async def ask_time(self) -> Told:
+        """What the collector's clock shows. While the time is unknown, call this before anything else."""
 
     async def send_key(self, key_id: bytes, package: bytes) -> None:
         """Return once the collector keeps the package of a content key."""

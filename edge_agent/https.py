@@ -1,6 +1,8 @@
 """Carries envelopes over HTTPS with the gateway's certificate."""
 
 import contextlib
+import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +11,9 @@ import httpx
 import msgspec
 from pydantic import ValidationError
 
-from edge_agent.carrier import CollectorBusy, CollectorRefused
+from edge_agent.carrier import CollectorBusy, CollectorRefused, Told
 from edge_agent.identity import Identity
-from edge_agent.tls import CollectorUnreachable, explain
+from edge_agent.tls import CollectorUnreachable, check_time, explain
 from models.protocol import CLOCK_HEADER, PROBLEM, Receipt
 
 CONNECT_TIMEOUT_S = 10.0
@@ -32,12 +34,23 @@ class ToldProblem:
 class HttpsCarrier:
     """See `edge_agent.carrier.Carrier`."""
 
-    def __init__(self, identity: Identity, now_ms: Callable[[], int]) -> None:
-        self._now_ms = now_ms
+    heard: Told | None = None
+
+    def __init__(
+        self,
+        identity: Identity,
+        now_ms: Callable[[], int],
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        certificates_at_s: Callable[[], float | None] | None = None,
+    ) -> None:
+        """`certificates_at_s` judges certificates in place of the system clock; None while it is unknown."""
+        self._now_ms, self._monotonic_s, self._identity = now_ms, monotonic_s, identity
+        self._certificates_at_s = certificates_at_s
         self._url = identity.collector.url
         self._client = httpx.AsyncClient(
             base_url=self._url,
-            verify=identity.ssl_context(),
+            verify=identity.ssl_context(certificates_at_s),
             trust_env=False,  # no CA, proxy or password from the environment
             timeout=httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=2, max_keepalive_connections=1),
@@ -46,8 +59,20 @@ class HttpsCarrier:
     async def send_key(self, key_id: bytes, package: bytes) -> None:
         await self._send("PUT", f"/gateway/v1/keys/{key_id.hex()}", package)
 
+    async def ask_time(self) -> Told:
+        asked_s = self._monotonic_s()
+        response = await self._send("GET", "/gateway/v1/time", b"")
+        told = _told(response, asked_s)
+        if told is None:
+            raise CollectorUnreachable(self._url, "it does not tell the time")
+        if self._certificates_at_s is not None and self._certificates_at_s() is None:
+            self._check_time(response, told.collector_ms / 1000)
+        return told
+
     async def send_batch(self, body: bytes) -> Receipt:
+        asked_s = self._monotonic_s()
         response = await self._send("POST", "/gateway/v1/batches", body)
+        self.heard = _told(response, asked_s)
         try:
             return Receipt.model_validate_json(response.content)
         except ValidationError:
@@ -55,6 +80,15 @@ class HttpsCarrier:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+    def _check_time(self, response: httpx.Response, now_s: float) -> None:
+        """Take no time from who could not be our collector at that time."""
+        try:
+            check_time(response.extensions["network_stream"].get_extra_info("ssl_object"), now_s)
+        except ssl.SSLCertVerificationError as err:
+            raise explain(self._url, err) from err
+        if now_s < self._identity.certificate.not_valid_before_utc.timestamp():
+            raise CollectorUnreachable(self._url, "it tells a time before this gateway was enrolled")
 
     async def _send(self, method: str, path: str, body: bytes) -> httpx.Response:
         headers = {"content-type": "application/octet-stream", CLOCK_HEADER: str(self._now_ms())}
@@ -70,6 +104,11 @@ class HttpsCarrier:
         if response.status_code >= 500:
             raise CollectorUnreachable(self._url, problem.told)
         raise CollectorRefused(self._url, response.status_code, problem.code, problem.told, problem.bad_seq)
+
+
+def _told(response: httpx.Response, asked_s: float) -> Told | None:
+    text = response.headers.get(CLOCK_HEADER, "")
+    return Told(int(text), asked_s) if text.isdecimal() and len(text) < 16 else None
 
 
 def problem_of(response: httpx.Response) -> ToldProblem:

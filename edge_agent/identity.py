@@ -3,6 +3,7 @@
 import base64
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,9 +91,9 @@ class Identity:
     def has_expired(self) -> bool:
         return self.expires < datetime.now(UTC)
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """Shows the gateway's certificate, and trusts the enrolled CA alone."""
-        context = verifying_context(self.ca_der)
+    def ssl_context(self, now_s: Callable[[], float | None] | None = None) -> ssl.SSLContext:
+        """Shows the gateway's certificate, trusts the enrolled CA alone. `now_s` as in `edge_agent.tls`."""
+        context = verifying_context(self.ca_der, now_s)
         context.load_cert_chain(self.folder / CERTIFICATE, self.folder / KEY)
         return context
 

@@ -12,7 +12,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Cut
-from edge_agent.carrier import Carrier, CollectorBusy, CollectorRefused
+from edge_agent.carrier import Carrier, CollectorBusy, CollectorRefused, Told
+from edge_agent.timekeeper import Timekeeper
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.waiting import first_of
 from models.envelope import ContentKey, seal
@@ -46,6 +47,13 @@ class ForeignReceipt(RetryLater):
     def __init__(self, number: int) -> None:
         super().__init__(f"the receipt for batch {number} names other content than was sent")
         self.number = number
+
+
+class TimeUnknown(RetryLater):
+    """Nobody has told the gateway the time yet, so its readings have none that could be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("the time is not known yet; check the time service of this gateway, or the network")
 
 
 @dataclass(slots=True)
@@ -82,12 +90,14 @@ class Uplink:
         clock: Clock,
         live_every_s: float,
         max_items: int,
+        timekeeper: Timekeeper | None = None,
         rng: random.Random | None = None,
         on_delivered: Callable[[Batch, float], None] = lambda batch, seconds: None,
     ) -> None:
         self.state = UplinkState()
         self._buffer, self._carrier, self._sender, self._clock = buffer, carrier, sender, clock
         self._live_every_s, self._max_items = live_every_s, max_items
+        self._timekeeper = timekeeper
         self._rng = rng or random.Random()  # noqa: S311  # spreads gateways in time, keeps no secret
         self._on_delivered = on_delivered
         self._content_key: ContentKey | None = None  # fresh in each process: no nonce can come twice
@@ -119,6 +129,8 @@ class Uplink:
 
     async def _send_all(self) -> None:
         """Send what is there now. What comes meanwhile waits for others, to share an envelope with them."""
+        if self._timekeeper is not None and not self._timekeeper.is_set:
+            await self._hear(await self._carrier.ask_time())
         epoch, last_seq = self._buffer.epoch, self._buffer.last_seq
         while (batch := await self._next_batch(epoch, last_seq)) is not None:
             try:
@@ -128,6 +140,13 @@ class Uplink:
                     raise
                 continue
             await self._settle(batch, receipt)
+
+    async def _hear(self, told: Told | None) -> None:
+        """Compare clocks with the collector."""
+        if told is None or self._timekeeper is None:
+            return
+        if events := await self._timekeeper.told(told.collector_ms, asked_s=told.asked_s):
+            await self._buffer.append(events)
 
     async def _next_batch(self, epoch: bytes, last_seq: int) -> Batch | None:
         """The batch that is under way, or a new one from items up to `last_seq` of `epoch`."""
@@ -158,9 +177,12 @@ class Uplink:
     async def _sealed(self, cut: Cut) -> Batch:
         key = self._content_key or await self._new_key()
         sender = self._sender
+        items = cut.items if self._timekeeper is None else self._timekeeper.boots.settled(cut.items)
+        if items is None:
+            raise TimeUnknown
         work = partial(
             seal,
-            cut.items,
+            items,
             gateway_id=sender.gateway_id,
             epoch=self._buffer.epoch,
             number=cut.number,
@@ -218,6 +240,7 @@ class Uplink:
             batch.number, quarantined=quarantined, receipt=receipt.model_dump_json(exclude={"missing"})
         )
         self._note_success()
+        await self._hear(self._carrier.heard)
         self._on_delivered(batch, self.state.last_upload_s or 0.0)
         await self._send_again(receipt)
 
@@ -313,6 +336,7 @@ def _kind(err: GatehouseError) -> str:
         CollectorUnreachable: "unreachable",
         CannotSeal: "cannot-seal",
         ForeignReceipt: "foreign-receipt",
+        TimeUnknown: "time-unknown",
         BufferUnavailable: "buffer",
     }
     return names.get(type(err), "other")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import uvloop
 
-from edge_agent.app import run_agent
+from edge_agent.app import Machine, run_agent
 from edge_agent.commands.answer import Answer
 from edge_agent.config import Config, load_config
+from edge_agent.kernel_clock import boot_id, is_synchronised
 from models.times import Clock, utc_text
 
 
@@ -33,7 +34,8 @@ async def _until_signal(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await run_agent(config, clock=real_clock(), stop=stop)
+    machine = Machine(is_synchronised, boot_id(), judges_certificates=True)
+    await run_agent(config, clock=real_clock(), stop=stop, machine=machine)
 
 
 def _log_to_stderr(level: str, *, as_json: bool) -> None:

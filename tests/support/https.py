@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import ssl
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from models.envelope import (
     open_package,
     read_header,
 )
-from models.protocol import PROBLEM, EnrollmentToken, EnrollRequest
+from models.protocol import CLOCK_HEADER, PROBLEM, EnrollmentToken, EnrollRequest
 from models.reading import Event, Item, Quality, Reading, Reason
 from tests.support.certificates import DAY, Authority
 
@@ -84,6 +85,7 @@ class Collector:
     items: dict[tuple[bytes, int], Item] = field(default_factory=dict)  # by epoch and sequence number
     missing: list[tuple[int, int]] = field(default_factory=list)
     url: str = ""
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -186,6 +188,8 @@ class Collector:
             return self._enroll(request)
         if not request.has_certificate:
             return problem(401, "no-certificate")
+        if request.path == "/gateway/v1/time":
+            return Answer(204, headers=((CLOCK_HEADER, str(self.now_ms())),))
         try:
             if request.path.startswith("/gateway/v1/keys/"):
                 return self._keep_key(request)
