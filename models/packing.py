@@ -3,6 +3,7 @@
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from operator import sub
 from typing import Any
 
@@ -12,6 +13,17 @@ _TYPECODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 def differences(numbers: Sequence[int]) -> list[int]:
     """The first number, then each one's distance from the one before."""
     return [*numbers[:1], *map(sub, numbers[1:], numbers)]
+
+
+def steps_from(numbers: Sequence[int]) -> list[int]:
+    """The distance of each number to one after the last: zeros where they count up from 0."""
+    return [number - last - 1 for last, number in pairwise([-1, *numbers])]
+
+
+def within(indices: Sequence[int], limit: int) -> None:
+    """Raise ValueError unless each is at least 0 and below `limit`."""
+    if indices and not (min(indices) >= 0 and max(indices) < limit):
+        raise ValueError("points to something that is not in it")
 
 
 def sums(steps: Iterable[int], *, start: int = 0, keep_start: bool = False) -> list[int]:

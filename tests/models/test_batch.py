@@ -227,4 +227,37 @@ def test_a_sweep_of_standard_points_takes_under_four_bytes_each_though_nothing_r
         for meter in range(20)
         for name in NAMES[:30]
     ]
-    assert len(encode_items(items)) < 4 * len(items)
+    assert len(encode_items(items)) < 2 * len(items)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_devices_of_several_types_cost_little_more_than_their_values(interleaved: bool) -> None:
+    """Each type has its own points and decimals; what all devices of a type share is written once."""
+    chance = random.Random(4)
+    items: list[Item] = [
+        Reading(
+            device_id=f"meter-{meter}",
+            point=name,
+            value=round(230 + chance.random() / 4, 1 + meter % 3),  # 1, 5 or 8 bits
+            measured_ms=1_772_400_000_000,
+            received_ms=1_772_400_000_004,
+        )
+        for meter in range(60)
+        for name in NAMES[meter % 3 : 30 + meter % 3]
+    ]
+    if interleaved:
+        items.sort(key=lambda item: item.point if isinstance(item, Reading) else "")
+    assert decode_items(encode_items(items)) == items
+    assert len(encode_items(items)) < 1.5 * len(items)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.decimals(-(10**9), 10**9, places=9).map(float)), max_size=40))
+def test_devices_with_different_decimals_share_a_row(rows: list[tuple[int, float]]) -> None:
+    items: list[Item] = [
+        Reading(
+            device_id=f"d{n}", point=f"p{n % 3}", value=round(value, decimals), measured_ms=0, received_ms=0
+        )
+        for n, (decimals, value) in enumerate(rows)
+        for n in (n, n + 3)
+    ]
+    assert exactly(decode_items(encode_items(items))) == exactly(items)
