@@ -237,7 +237,8 @@ class _Agent:
 
     async def _metrics_page(self) -> Page:
         with contextlib.suppress(BufferUnavailable):
-            self._metrics.buffer_is(await self._buffer.counts(), now_ms=self._clock.now_ms())
+            counts = await self._buffer.counts()
+            self._metrics.buffer_is(counts, now_ms=self._clock.now_ms(), real_ms=self._timekeeper.real_ms)
         self._metrics.memory_is(held=self._sink.held, lost=self._sink.lost_total)
         for bus in self._buses:
             lost = sum(state.lost_since_ms is not None for state in bus.states)
@@ -257,12 +258,14 @@ class _Agent:
                 epoch=self._buffer.epoch,
                 held_in_memory=self._sink.held,
                 lost_from_memory=self._sink.lost_total,
+                real_ms=self._timekeeper.real_ms,
             )
         return Status(
             running=True,
             version=agent_version(),
             now_ms=self._clock.now_ms(),
-            started_ms=self._started_ms,
+            started_ms=self._timekeeper.real_ms(self._started_ms),
+            time_from=self._timekeeper.source,
             buffer=buffer,
             uplink=self._uplink_status(),
             devices=self._device_statuses(),
@@ -287,4 +290,7 @@ class _Agent:
 
     def _device_statuses(self) -> list[DeviceStatus]:
         known = {state.id: state for bus in self._buses for state in bus.states}
-        return [DeviceStatus.of(device, known[device.id]) for device in self._config.settings.devices]
+        return [
+            DeviceStatus.of(device, known[device.id], self._timekeeper.real_ms)
+            for device in self._config.settings.devices
+        ]

@@ -1,6 +1,6 @@
 """The figures that the gateway shows to Prometheus."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -70,7 +70,7 @@ class Metrics:
         self._of_bus[bus] = self._poll_seconds.labels(bus), self._rtt_seconds.labels(bus)
         return self._of_bus[bus]
 
-    def buffer_is(self, counts: Counts, *, now_ms: int) -> None:
+    def buffer_is(self, counts: Counts, *, now_ms: int, real_ms: Callable[[int], int]) -> None:
         """Show the state of the buffer."""
         for state in ("produced", "delivered", "pending", "quarantined", "dropped"):
             self._items.labels(state).set(getattr(counts, state))
@@ -79,7 +79,7 @@ class Metrics:
         self._bytes.set(counts.bytes_used)
         self._conserved.set(counts.conserved)
         oldest_ms = counts.oldest_pending_ms
-        self._lag.set(0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000)
+        self._lag.set(0 if oldest_ms is None else max(0, now_ms - real_ms(oldest_ms)) / 1000)
 
     def delivered(self, batch: Batch, seconds: float) -> None:
         """Count a batch that has its receipt."""

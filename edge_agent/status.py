@@ -1,5 +1,6 @@
 """What a gateway says of itself, as the page /status and the command `status` show it."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -28,8 +29,16 @@ class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(
-        cls, counts: Counts, *, epoch: bytes, held_in_memory: int = 0, lost_from_memory: int = 0
+        cls,
+        counts: Counts,
+        *,
+        epoch: bytes,
+        held_in_memory: int = 0,
+        lost_from_memory: int = 0,
+        real_ms: Callable[[int], int] = lambda ms: ms,
     ) -> "BufferStatus":
+        """`real_ms` is `Timekeeper.real_ms`."""
+        oldest_ms = counts.oldest_pending_ms
         return cls(
             epoch=epoch.hex(),
             produced=counts.produced,
@@ -41,7 +50,7 @@ class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
             batches_pending=counts.batches_pending,
             batches_kept=counts.batches_kept,
             bytes_used=counts.bytes_used,
-            oldest_pending_ms=counts.oldest_pending_ms,
+            oldest_pending_ms=None if oldest_ms is None else real_ms(oldest_ms),
             held_in_memory=held_in_memory,
             lost_from_memory=lost_from_memory,
         )
@@ -76,7 +85,10 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
     missed_polls: int = 0
 
     @classmethod
-    def of(cls, device: DeviceSection, state: DeviceState) -> "DeviceStatus":
+    def of(
+        cls, device: DeviceSection, state: DeviceState, real_ms: Callable[[int], int] = lambda ms: ms
+    ) -> "DeviceStatus":
+        """`real_ms` is `Timekeeper.real_ms`."""
         is_lost = state.lost_since_ms is not None
         return cls(
             id=device.id,
@@ -86,8 +98,8 @@ class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):
             period_s=device.period_s,
             state="lost" if is_lost else "ok" if state.answered_ms is not None else "new",
             reason=state.reason.name.lower() if is_lost else "",
-            lost_since_ms=state.lost_since_ms,
-            answered_ms=state.answered_ms,
+            lost_since_ms=None if state.lost_since_ms is None else real_ms(state.lost_since_ms),
+            answered_ms=None if state.answered_ms is None else real_ms(state.answered_ms),
             polls=state.polls,
             missed_polls=state.missed_polls,
         )
@@ -100,6 +112,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     now_ms: int
     started_ms: int | None
+    time_from: Literal["", "system", "collector", "earlier"]  # who has told the time; "": nobody yet
     buffer: BufferStatus | None
     uplink: UplinkStatus
     devices: list[DeviceStatus]

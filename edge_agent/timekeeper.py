@@ -70,6 +70,11 @@ class Timekeeper:
             return self.boots.current.provisional_ms(since_boot_ms)
         return since_boot_ms + self._offset_ms
 
+    def real_ms(self, ms: int) -> int:
+        """What to show people of a time that may be provisional; it stays so while nobody knows better."""
+        settled_ms = self.boots.settled_ms(ms)
+        return ms if settled_ms is None else settled_ms
+
     async def look(self) -> list[Event]:
         """Follow the system clock if a time service keeps it; events tell of what people should know."""
         if not self._is_synchronised():

@@ -73,6 +73,7 @@ def _from_the_files(config: Config) -> Status:
         version=agent_version(),
         now_ms=time.time_ns() // 1_000_000,
         started_ms=None,
+        time_from="",
         buffer=_buffer(config.buffer_file),
         uplink=_uplink(config),
         devices=[
@@ -128,11 +129,25 @@ def _text(status: Status) -> str:
     return "\n".join(part for part in parts if part)
 
 
+_TIME_FROM = {
+    "system": "the system clock, which a time service keeps",
+    "collector": "the collector",
+    "earlier": "an earlier run since the machine started",
+}
+
+
 def _headline(status: Status) -> str:
     if not status.running:
         return "The agent does not run; this is what its files say."
+    if not status.time_from:
+        return (
+            f"edge-agent {status.version} runs. The time is not known yet: readings are kept, and sent once "
+            "a time service or the collector tells it."
+        )
     since = utc_text(status.started_ms) if status.started_ms is not None else "?"
-    return f"edge-agent {status.version} runs since {since}."
+    return (
+        f"edge-agent {status.version} runs since {since}. The time comes from {_TIME_FROM[status.time_from]}."
+    )
 
 
 def _about_uplink(status: Status) -> str:
