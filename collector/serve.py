@@ -112,7 +112,7 @@ async def run_collector(
     """
     settings = load_settings(folder)
     home = Home(folder)
-    authority, private_key = home.authority(), home.private_key()
+    authority, private_key, command_key = home.authority(), home.private_key(), home.commanding_key()
     home.ensure_server_certificate(settings.server_names(), datetime.now(UTC))
     async with contextlib.AsyncExitStack() as opened:
         sockets = opened.enter_context(_listening(settings))
@@ -125,7 +125,7 @@ async def run_collector(
             clock,
             live=live,
             intake=intake,
-            enrolment=Enrolment(store, authority, private_key.public_bytes()),
+            enrolment=Enrolment(store, authority, private_key.public_bytes(), command_key.public_bytes()),
             factors=Factors(settings.factors),
             jobs=lambda: {loop.name: loop.alive for loop in loops},
         )

@@ -1,10 +1,12 @@
 """Makes this gateway one of a collector's: a token, a key born here, a certificate."""
 
+import base64
 from pathlib import Path
 
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
@@ -59,10 +61,11 @@ def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> I
             pass
         else:
             raise AlreadyEnrolled(present.gateway_id, present.collector.url)
-    key = Ed25519PrivateKey.generate()
+    key, seal_key = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
     fresh = identity.new_folder(folder)
     write_durably(fresh / identity.KEY, identity.key_pem(key), mode=0o600)
-    answer = _ask(token, key)
+    write_durably(fresh / identity.SEAL_KEY, seal_key.private_bytes_raw(), mode=0o600)
+    answer = _ask(token, key, seal_key)
     certificate_pem = answer.certificate_pem.encode()
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -71,13 +74,21 @@ def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> I
     identity.check_certificate(
         certificate, key=key, ca_der=token.ca_certificate_der, gateway_id=answer.gateway_id
     )
+    command_key = identity.bytes_from(answer.command_key)
+    identity.check_command_key(
+        command_key,
+        identity.bytes_from(answer.command_key_proof),
+        ca_der=token.ca_certificate_der,
+        gateway_id=answer.gateway_id,
+    )
     identity.save_identity(
         fresh,
         collector=Collector(
             url=token.url,
             gateway_id=answer.gateway_id,
             site_code=answer.site_code,
-            collector_key=identity.collector_key_from(answer.collector_key),
+            collector_key=identity.bytes_from(answer.collector_key),
+            command_key=command_key,
         ),
         certificate_pem=certificate_pem,
         ca_der=token.ca_certificate_der,
@@ -85,8 +96,13 @@ def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> I
     return identity.load_identity(state_dir)
 
 
-def _ask(token: EnrollmentToken, key: Ed25519PrivateKey) -> EnrollResponse:
-    request = EnrollRequest(secret=token.secret, csr_pem=_request_pem(key), agent_version=agent_version())
+def _ask(token: EnrollmentToken, key: Ed25519PrivateKey, seal_key: X25519PrivateKey) -> EnrollResponse:
+    request = EnrollRequest(
+        secret=token.secret,
+        csr_pem=_request_pem(key),
+        agent_version=agent_version(),
+        seal_key=base64.b64encode(seal_key.public_key().public_bytes_raw()).decode(),
+    )
     if not token.url.startswith("https://"):
         raise NeedsAHuman(f"the enrolment token names {token.url}, which is not https; ask for a new one")
     try:

@@ -12,7 +12,10 @@ from typing import Final
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -24,8 +27,10 @@ from cryptography.x509.oid import NameOID
 from edge_agent.files import sync_folder, write_durably
 from edge_agent.tls import verifying_context
 from models.errors import NeedsAHuman
+from models.protocol import command_key_statement
 
 KEY: Final = "key.pem"
+SEAL_KEY: Final = "seal.key"
 CERTIFICATE: Final = "certificate.pem"
 CA: Final = "ca.der"
 COLLECTOR: Final = "collector.json"  # written last: where it is, all others are
@@ -66,6 +71,7 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     gateway_id: str
     site_code: str
     collector_key: bytes  # content keys are sealed to it
+    command_key: bytes  # what it signs is obeyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Identity:
     collector: Collector
     certificate: x509.Certificate
     signing_key: Ed25519PrivateKey = field(repr=False)
+    seal_key: X25519PrivateKey = field(repr=False)  # opens the secrets in commands
     ca_der: bytes = field(repr=False)
 
     @property
@@ -124,6 +131,7 @@ def load_identity(state_dir: Path) -> Identity:
     try:
         collector = msgspec.json.decode(raw, type=Collector)
         key = load_pem_private_key((folder / KEY).read_bytes(), None)
+        seal_key = X25519PrivateKey.from_private_bytes((folder / SEAL_KEY).read_bytes())
         certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
         ca_der = (folder / CA).read_bytes()
         if not isinstance(key, Ed25519PrivateKey):
@@ -131,7 +139,7 @@ def load_identity(state_dir: Path) -> Identity:
         check_certificate(certificate, key=key, ca_der=ca_der, gateway_id=collector.gateway_id)
     except (OSError, ValueError, msgspec.MsgspecError, CertificateUnusable) as err:
         raise IdentityDamaged(folder, f"its files do not fit together ({err})") from None
-    return Identity(folder, collector, certificate, key, ca_der)
+    return Identity(folder, collector, certificate, key, seal_key, ca_der)
 
 
 def check_certificate(
@@ -147,6 +155,17 @@ def check_certificate(
         certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca_der))
     except (InvalidSignature, ValueError, TypeError):
         raise CertificateUnusable("the certificate is not signed by the CA of the token") from None
+
+
+def check_command_key(key: bytes, proof: bytes, *, ca_der: bytes, gateway_id: str) -> None:
+    """Raise CertificateUnusable unless the CA that we trust says that this gateway is to obey `key`."""
+    authority = x509.load_der_x509_certificate(ca_der).public_key()
+    try:
+        if not isinstance(authority, ec.EllipticCurvePublicKey):
+            raise InvalidSignature
+        authority.verify(proof, command_key_statement(gateway_id, key), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise CertificateUnusable("the key for commands is not vouched for by the CA of the token") from None
 
 
 def new_folder(folder: Path) -> Path:
@@ -165,7 +184,7 @@ def key_pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def save_identity(fresh: Path, *, collector: Collector, certificate_pem: bytes, ca_der: bytes) -> None:
-    """Complete what `new_folder` began and `key_pem` filled, and let it take the place of any identity.
+    """Complete what `new_folder` began, with the keys in it, and let it take the place of any identity.
 
     The old one stays beside it under another name.
     """
@@ -187,9 +206,9 @@ def finish_interrupted_change(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def collector_key_from(text: str) -> bytes:
-    """The key that an enrolment answer carries as base64. Raise CertificateUnusable."""
+def bytes_from(text: str) -> bytes:
+    """What an enrolment answer carries as base64. Raise CertificateUnusable."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
-        raise CertificateUnusable("the collector's key is not base64") from None
+        raise CertificateUnusable("a key of the collector is not base64") from None

@@ -1,4 +1,4 @@
-"""What gateway and collector say to each other beside envelopes: enrolment, receipts, problems."""
+"""What gateway and collector say to each other beside envelopes: enrolment, receipts, commands, problems."""
 
 import base64
 import binascii
@@ -43,6 +43,9 @@ class EnrollRequest(BaseModel):
     secret: str = Field(max_length=200, repr=False)
     csr_pem: str = Field(max_length=10_000)
     agent_version: str = Field(max_length=100)
+    seal_key: str = Field(
+        max_length=100, description="base64 of the X25519 key that secrets in commands are sealed to"
+    )
 
 
 class EnrollResponse(BaseModel):
@@ -52,6 +55,21 @@ class EnrollResponse(BaseModel):
     site_code: str
     certificate_pem: str
     collector_key: str = Field(description="base64 of the hybrid public key that content keys are sealed to")
+    command_key: str = Field(description="base64 of the Ed25519 key that signs commands")
+    command_key_proof: str = Field(
+        description="base64 of the CA's signature (ECDSA, SHA-256) over `command_key_statement`"
+    )
+
+
+def command_key_statement(gateway_id: str, command_key: bytes) -> bytes:
+    """What the CA signs, so that who has only the server's key cannot make anybody obey another key."""
+    return b"gatehouse command key 1\x00" + gateway_id.encode() + b"\x00" + command_key
+
+
+class CommandOffer(BaseModel):
+    """Commands for one gateway that wait for it; each is to be named as `got` in the next question."""
+
+    commands: list[str] = Field(description="base64 of signed commands, the oldest first")
 
 
 class Quarantined(BaseModel):

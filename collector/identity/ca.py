@@ -89,6 +89,10 @@ class CertificateAuthority:
         known = [x509.UniformResourceIdentifier(GATEWAY_URI + gateway_id)]
         return self._certify(request.public_key, gateway_id, known, _CLIENT, now, GATEWAY_LIFE)
 
+    def vouch(self, statement: bytes) -> bytes:
+        """A signature over it (ECDSA with SHA-256), to be checked with the authority's certificate."""
+        return self._key.sign(statement, ec.ECDSA(hashes.SHA256()))
+
     def _certify(
         self,
         public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,

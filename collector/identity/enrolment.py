@@ -1,17 +1,25 @@
 """Turns a token and a certificate request into a gateway that this collector knows."""
 
 import base64
+import binascii
 import secrets
 from datetime import UTC, datetime
 
 from sqlalchemy import insert, select, update
 
-from collector.identity.ca import CertificateAuthority, GatewayRequest, certificate_pem, serial_text
+from collector.identity.ca import (
+    CertificateAuthority,
+    GatewayRequest,
+    RequestRefused,
+    certificate_pem,
+    serial_text,
+)
 from collector.identity.tokens import spend_enrollment_secret
 from collector.store.engine import Store
 from collector.store.schema import gateway
 from models.errors import NeedsAHuman
-from models.protocol import EnrollRequest, EnrollResponse
+from models.protocol import EnrollRequest, EnrollResponse, command_key_statement
+from models.sealing import SEAL_KEY_BYTES
 
 ACTIVE = "active"
 REVOKED = "revoked"
@@ -24,14 +32,19 @@ class NoSuchGateway(NeedsAHuman):
 class Enrolment:
     """Admits gateways. Tokens and certificates live in real time, whatever clock the readings have."""
 
-    def __init__(self, store: Store, authority: CertificateAuthority, collector_key: bytes) -> None:
+    def __init__(
+        self, store: Store, authority: CertificateAuthority, collector_key: bytes, command_key: bytes
+    ) -> None:
+        """With the public keys that gateways seal to, and that they obey."""
         self._store = store
         self._authority = authority
         self._collector_key = base64.b64encode(collector_key).decode()
+        self._command_key = command_key
 
     async def enrol(self, request: EnrollRequest) -> EnrollResponse:
         """Raise RequestRefused (the token stays good) or TokenRefused; then there is no new gateway."""
         wanted = GatewayRequest.parse(request.csr_pem)
+        seal_key = _seal_key(request.seal_key)
         now = datetime.now(UTC)
         now_ms = int(now.timestamp() * 1000)
         gateway_id = f"gw-{secrets.token_hex(6)}"
@@ -47,6 +60,7 @@ class Enrolment:
                     name=admission.gateway_name,
                     state=ACTIVE,
                     public_key=wanted.public_key.public_bytes_raw(),
+                    seal_key=seal_key,
                     certificate_serial=serial_text(certificate),
                     enrolled_ms=now_ms,
                 )
@@ -56,7 +70,21 @@ class Enrolment:
             site_code=admission.site_code,
             certificate_pem=certificate_pem(certificate),
             collector_key=self._collector_key,
+            command_key=base64.b64encode(self._command_key).decode(),
+            command_key_proof=base64.b64encode(
+                self._authority.vouch(command_key_statement(gateway_id, self._command_key))
+            ).decode(),
         )
+
+
+def _seal_key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestRefused("the key for secrets in commands is not base64") from None
+    if len(key) != SEAL_KEY_BYTES:
+        raise RequestRefused(f"the key for secrets in commands has {len(key)} bytes, not {SEAL_KEY_BYTES}")
+    return key
 
 
 async def revoke_gateway(store: Store, gateway_id: str, *, now_ms: int) -> bool:

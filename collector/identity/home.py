@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography import x509
 
 from collector.identity.ca import SERVER_LIFE, CertificateAuthority, KeyPair, general_name
+from models.command import CommandKey
 from models.envelope import CollectorPrivateKey
 from models.errors import NeedsAHuman
 
@@ -44,6 +45,10 @@ class Home:
     def envelope_key(self) -> Path:
         return self.folder / "envelope.key"
 
+    @property
+    def command_key(self) -> Path:
+        return self.folder / "command.key"
+
     def create_keys(self, now: datetime) -> bool:
         """Make the folder and the collector's keys; True when they are new. What is there is kept."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,6 +59,8 @@ class Home:
             write_file(self.ca_key, pair.key_pem)
         if not self.envelope_key.exists():
             write_file(self.envelope_key, CollectorPrivateKey.generate().to_bytes())
+        if not self.command_key.exists():
+            write_file(self.command_key, CommandKey.generate().to_bytes())
         return missing
 
     def authority(self) -> CertificateAuthority:
@@ -71,6 +78,13 @@ class Home:
             return CollectorPrivateKey.from_bytes(self.envelope_key.read_bytes())
         except (OSError, ValueError) as err:
             raise self._unusable(str(self.envelope_key), err) from err
+
+    def commanding_key(self) -> CommandKey:
+        """Raise HomeUnusable."""
+        try:
+            return CommandKey.from_bytes(self.command_key.read_bytes())
+        except (OSError, ValueError) as err:
+            raise self._unusable(str(self.command_key), err) from err
 
     def ensure_server_certificate(self, names: Sequence[str], now: datetime) -> bool:
         """Certify the server anew when its certificate is missing, lacks a name or has half its life left.

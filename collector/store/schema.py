@@ -62,6 +62,7 @@ gateway = Table(
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),  # active | revoked
     Column("public_key", LargeBinary, nullable=False),  # Ed25519, 32 bytes: signs envelopes and is certified
+    Column("seal_key", LargeBinary, nullable=True),  # X25519, 32 bytes: secrets in commands are sealed to it
     Column("certificate_serial", Text, nullable=False),
     _ms("enrolled_ms"),
     _ms("revoked_ms", nullable=True),
@@ -334,6 +335,49 @@ alert_change = Table(
     Column("by", Text, nullable=False),
     _ms("at_ms"),
     sqlite_autoincrement=True,
+)
+
+command = Table(
+    "command",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),  # the idempotency key
+    Column("number", BigInt, nullable=False),  # counted per site: the order in which they were given
+    Column("origin", Text, nullable=False),  # collector | on-site
+    Column("gateway_id", Text, nullable=False),
+    Column("device_id", Text, nullable=False),  # as the gateway's configuration names it
+    Column("action", Text, nullable=False),
+    Column("arguments", Json, nullable=False),  # as they may be shown: without secrets
+    Column("issued_by", Text, nullable=False),
+    _ms("issued_ms"),
+    _ms("expires_ms"),
+    Column("state", Text, nullable=False),  # waiting | sent | done | refused | failed | expired
+    Column("outcome", Json, nullable=False),  # what the gateway said of it; {} until then
+    _ms("changed_ms"),
+    Column("request_digest", LargeBinary, nullable=True),  # keyed: tells the same request sent again
+    Column("signed", LargeBinary, nullable=True),  # as gateways get it; NULL when given on site
+    UniqueConstraint("site_id", "number"),
+    Index("ix_command_site_id_device_id", "site_id", "device_id", "number"),
+    Index(
+        "ix_command_open",
+        "gateway_id",
+        "number",
+        sqlite_where=text("state IN ('waiting', 'sent')"),
+        postgresql_where=text("state IN ('waiting', 'sent')"),
+    ),
+)
+
+command_change = Table(
+    "command_change",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("command_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1; rows are only ever added
+    Column("state", Text, nullable=False),
+    Column("by", Text, nullable=False),  # who gave it, a gateway's id, or "collector"
+    Column("detail", Text, nullable=False, server_default=""),
+    _ms("at_ms"),
+    ForeignKeyConstraint(["site_id", "command_id"], ["command.site_id", "command.id"]),
 )
 
 outbox = Table(

@@ -1,7 +1,9 @@
 """Enrolment against a server that is who it says, and against others."""
 
 import asyncio
+import base64
 import contextlib
+import json
 import re
 import stat
 from collections.abc import AsyncIterator
@@ -21,6 +23,7 @@ from edge_agent.identity import (
     load_identity,
 )
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
+from models.command import CommandKey
 from models.errors import NeedsAHuman
 from models.protocol import EnrollmentToken
 from tests.support.certificates import WRONG_SERVERS, Authority
@@ -47,6 +50,7 @@ async def test_a_token_makes_the_gateway_one_of_the_collectors(collector: Collec
     assert same(identity, load_identity(tmp_path))
     assert (identity.gateway_id, identity.collector.site_code) == ("gw-1", "a1")
     assert identity.collector.collector_key == collector.private_key.public_bytes()
+    assert identity.collector.command_key == collector.command_key.public_bytes()
     assert identity.signing_key.public_key() == collector.public_key
     assert collector.paths() == ["POST /gateway/v1/enroll"]
 
@@ -57,7 +61,8 @@ async def test_the_key_never_leaves_and_only_its_owner_can_read_it(
     identity = await enrolled(collector, tmp_path)
     secret = identity.signing_key.private_bytes_raw()
     pem = (identity.folder / "key.pem").read_text()
-    assert stat.S_IMODE((identity.folder / "key.pem").stat().st_mode) == 0o600
+    for name in ("key.pem", "seal.key"):
+        assert stat.S_IMODE((identity.folder / name).stat().st_mode) == 0o600
     assert stat.S_IMODE(identity.folder.stat().st_mode) == 0o700
     sent = b"".join(request.body for request in collector.requests)
     assert b"PRIVATE" not in sent
@@ -166,7 +171,41 @@ async def test_a_certificate_that_does_not_fit_is_not_kept(collector: Collector,
         load_identity(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["key.pem", "certificate.pem", "ca.der", "collector.json"])
+@pytest.mark.parametrize("proof", ["of nothing", "of another key", "for another gateway", "not base64"])
+async def test_a_key_for_commands_that_the_ca_of_the_token_does_not_vouch_for_is_not_obeyed(
+    collector: Collector, tmp_path: Path, proof: str
+) -> None:
+    """Who has the server's key, but not the authority's, cannot make a gateway open doors."""
+
+    def forged(answer: Answer) -> Answer:
+        fields = json.loads(answer.body)
+        if proof == "of another key":
+            fields["command_key"] = base64.b64encode(CommandKey.generate().public_bytes()).decode()
+        elif proof == "for another gateway":
+            fields["command_key_proof"] = json.loads(other.body)["command_key_proof"]
+        else:
+            fields["command_key_proof"] = "" if proof == "of nothing" else "###"
+        return Answer(201, json.dumps(fields).encode())
+
+    collector.gateway_id = "gw-2"
+    other: Answer = LOST
+
+    def remember(answer: Answer) -> Answer:
+        nonlocal other
+        other = answer
+        return answer
+
+    collector.script.append(remember)
+    await enrolled(collector, tmp_path / "other")
+    collector.gateway_id = "gw-1"
+    collector.script.append(forged)
+    with pytest.raises(CertificateUnusable):
+        await enrolled(collector, tmp_path / "mine")
+    with pytest.raises(NotEnrolled):
+        load_identity(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["key.pem", "seal.key", "certificate.pem", "ca.der", "collector.json"])
 async def test_a_damaged_file_of_the_identity_is_named_without_showing_it(
     collector: Collector, tmp_path: Path, name: str
 ) -> None:

@@ -35,5 +35,5 @@ def test_no_other_text_passes_for_a_token(text: str) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    request = EnrollRequest(secret="s3cret", csr_pem="-", agent_version="1")
+    request = EnrollRequest(secret="s3cret", csr_pem="-", agent_version="1", seal_key="-")
     assert "s3cret" not in repr(TOKEN) + str(TOKEN) + repr(request) + str(request)

@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509 import load_pem_x509_csr
 
 from models.batch import Columns
+from models.command import CommandKey
 from models.envelope import (
     CollectorPrivateKey,
     ContentKey,
@@ -24,7 +27,7 @@ from models.envelope import (
     open_package,
     read_header,
 )
-from models.protocol import CLOCK_HEADER, PROBLEM, EnrollmentToken, EnrollRequest
+from models.protocol import CLOCK_HEADER, PROBLEM, EnrollmentToken, EnrollRequest, command_key_statement
 from models.reading import Event, Item, Quality, Reading, Reason
 from tests.support.certificates import DAY, Authority
 
@@ -80,6 +83,7 @@ class Collector:
     payload_bytes: int = 0
     public_key: Ed25519PublicKey | None = None
     private_key: CollectorPrivateKey = field(default_factory=CollectorPrivateKey.generate)
+    command_key: CommandKey = field(default_factory=CommandKey.generate)
     keys: dict[bytes, ContentKey] = field(default_factory=dict)
     bodies: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
     items: dict[tuple[bytes, int], Item] = field(default_factory=dict)  # by epoch and sequence number
@@ -211,6 +215,13 @@ class Collector:
                 wanted.csr_pem, self.gateway_id, ends=self.certificates_end
             ),
             "collector_key": base64.b64encode(self.private_key.public_bytes()).decode(),
+            "command_key": base64.b64encode(self.command_key.public_bytes()).decode(),
+            "command_key_proof": base64.b64encode(
+                self.authority.key.sign(
+                    command_key_statement(self.gateway_id, self.command_key.public_bytes()),
+                    ec.ECDSA(hashes.SHA256()),
+                )
+            ).decode(),
         }
         return Answer(201, json.dumps(answer).encode())
 

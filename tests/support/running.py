@@ -1,6 +1,7 @@
 """A whole collector for tests: its folder, itself serving on a free port, gateways enrolled at it."""
 
 import asyncio
+import base64
 import contextlib
 import os
 import ssl
@@ -22,6 +23,8 @@ from collector.store.engine import Store
 from models.protocol import EnrollmentToken, EnrollRequest, EnrollResponse
 from models.times import Clock
 from tests.support.collector import Sender
+
+A_SEAL_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ class RunningCollector:
         token = await self.enrollment_token(name=name)
         key = Ed25519PrivateKey.generate()
         sender = Sender("", self.home.private_key().public_bytes(), key)
-        request = EnrollRequest(secret=token.secret, csr_pem=sender.csr_pem(), agent_version="test")
+        request = EnrollRequest(
+            secret=token.secret, csr_pem=sender.csr_pem(), agent_version="test", seal_key=A_SEAL_KEY
+        )
         async with self.client() as client:
             answer = await client.post("/gateway/v1/enroll", content=request.model_dump_json())
         assert answer.status_code == 201, answer.text

@@ -24,12 +24,12 @@ from models.envelope import CollectorPrivateKey
 from models.protocol import EnrollRequest, EnrollResponse
 from models.times import DAY_MS, HOUR_MS
 from tests.support.collector import NOW_MS, Sender, add_site
-from tests.support.running import real_now, real_now_ms
+from tests.support.running import A_SEAL_KEY, real_now, real_now_ms
 
 
 @pytest.fixture
 def enrolment(store: Store) -> Enrolment:
-    return Enrolment(store, CertificateAuthority.create(real_now()), b"hybrid public key")
+    return Enrolment(store, CertificateAuthority.create(real_now()), b"hybrid public key", bytes(32))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def sender() -> Sender:
 
 
 def asking(sender: Sender, secret: str) -> EnrollRequest:
-    return EnrollRequest(secret=secret, csr_pem=sender.csr_pem(), agent_version="test")
+    return EnrollRequest(secret=secret, csr_pem=sender.csr_pem(), agent_version="test", seal_key=A_SEAL_KEY)
 
 
 def database(store: Store) -> bytes:

@@ -19,7 +19,7 @@ from collector.store.schema import refusal
 from models.envelope import MAX_ENVELOPE_BYTES, CollectorPrivateKey
 from models.protocol import CLOCK_HEADER, EnrollRequest, Receipt
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading
-from tests.support.running import RunningCollector, key_pem, new_home, running
+from tests.support.running import A_SEAL_KEY, RunningCollector, key_pem, new_home, running
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def send(client: httpx.AsyncClient, body: bytes) -> httpx.Response:
 
 def asking(secret: str, csr_pem: str | None = None) -> dict[str, str]:
     pem = csr_pem or Sender("", _collector_key()).csr_pem()
-    return EnrollRequest(secret=secret, csr_pem=pem, agent_version="test").model_dump()
+    return EnrollRequest(secret=secret, csr_pem=pem, agent_version="test", seal_key=A_SEAL_KEY).model_dump()
 
 
 def _collector_key() -> bytes:

@@ -30,7 +30,7 @@ async def client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Requests as they arrive behind TLS, from the gateway `sender`."""
     authority = CertificateAuthority.create(datetime.now(UTC))
-    enrolment = Enrolment(store, authority, b"")
+    enrolment = Enrolment(store, authority, b"", b"")
     app = create_app(store, standing.clock, live=LiveHub(store), intake=intake, enrolment=enrolment)
     request = GatewayRequest.parse(sender.csr_pem())
     der = authority.certify_gateway(request, sender.gateway_id, datetime.now(UTC)).public_bytes(Encoding.DER)
