@@ -2,20 +2,25 @@
 
 from collections.abc import Callable
 
+from edge_agent.buses.chirpstack import make_chirpstack
 from edge_agent.buses.contract import Bus, Tools
+from edge_agent.buses.parking import make_zones, with_bays
 from edge_agent.buses.polled import make_arbiter
 from edge_agent.config import BusSection, Config, DeviceSection
 
 Maker = Callable[[Config, BusSection, list[DeviceSection], Tools], Bus]
 
 _MAKERS: dict[str, Maker] = {
+    "chirpstack": make_chirpstack,
     "modbus_tcp": make_arbiter,
+    "parking": make_zones,
 }
 """By kind of bus."""
 
 
 def make_buses(config: Config, tools: Tools) -> list[Bus]:
     """One for each bus that has devices. Nothing is opened yet."""
+    tools = with_bays(config, tools)
     made = []
     for bus in config.settings.buses:
         devices = [device for device in config.settings.devices if device.bus == bus.id]

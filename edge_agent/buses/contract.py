@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from drivers.contract import DeviceState, Sink
+from edge_agent.bays import Bays
 from models.reading import Reading
 from models.times import Clock
 
@@ -34,5 +35,6 @@ class Tools:
 
     sink: Sink
     clock: Clock
+    bays: Bays | None = None  # what follows the parking bays, where there are any; it is the sink then
     on_poll: Callable[[str, float, Sequence[Reading]], None] = lambda bus, seconds, readings: None
     on_missed: Callable[[str, int], None] = lambda bus, count: None

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from edge_agent.config.sections import BUS_KINDS, BusSection, ConfigFile, DeviceSection, HealthSection
+from edge_agent.config.zones import zone_mistakes
 from models.document import Mistake
 from models.document_hints import suggest
 from models.profile import Profile, parameter_mistakes
+
+_KEYS = ("unit", "address")  # by which most devices are told apart
 
 
 class DeviceMistake(NamedTuple):
@@ -52,6 +55,8 @@ def device_mistakes(
         for mistake in parameter_mistakes(profile, device.parameters):
             yield DeviceMistake(index, mistake.path, mistake.what, mistake.hint)
         yield from _report(index, device, profile)
+        for what, hint in zone_mistakes(device, profile, devices, profiles):
+            yield DeviceMistake(index, ("zone",), what, hint)
 
 
 def address_of(device: DeviceSection) -> int | str:
@@ -115,6 +120,8 @@ def _wire(bus: BusSection) -> tuple[object, ...]:
         return ("url", section.url.lower())
     if bus.kind == "chirpstack":
         return ("broker", section.host.lower(), section.port, section.application)
+    if bus.kind == "parking":
+        return ("parking",)
     return (bus.kind, section.adapter)
 
 
@@ -131,11 +138,11 @@ def _place(
             profile.buses
         )
         yield DeviceMistake(index, ("bus",), what, "choose another bus, or another profile")
-    for key in ("unit", "address"):
+    for key in _KEYS:
         if getattr(device, key) is not None and addressing.by != key:
             what = f"{profile.profile} has no {key}"
             yield DeviceMistake(
-                index, (key,), what, "remove it" if addressing.by == "nothing" else f"write {addressing.by}"
+                index, (key,), what, f"write {addressing.by}" if addressing.by in _KEYS else "remove it"
             )
     if addressing.by == "address" and not re.fullmatch(addressing.pattern, device.address or ""):
         what = "is missing" if device.address is None else f"'{device.address}' is no address of this kind"
@@ -147,6 +154,8 @@ def _place(
         yield DeviceMistake(index, ("key_file",), f"{profile.profile} has no key", "remove it")
     if device.key_file is None and addressing.key == "required":
         yield DeviceMistake(index, ("key_file",), "is missing", "a file with its key in hex")
+    if addressing.by == "id":
+        return
     place: int | str = "" if addressing.by == "nothing" else address_of(device)
     other = places.setdefault((device.bus, place), device.id)
     if other == device.id:

@@ -1,7 +1,8 @@
 """Reads devices from a CSV file: one line each, for buildings with hundreds of the same kind.
 
 The first line names the columns: `id`, `bus`, `profile` and `period_s`, and where needed `name`, `unit`,
-`address`, `key_file` and parameters of the profile as `parameters.ct`. An empty field counts as not given.
+`address`, `key_file`, `zone` and parameters of the profile as `parameters.ct`. An empty field counts as not
+given.
 """
 
 import csv
@@ -16,7 +17,7 @@ from models.document import DocumentMistakes, Problem
 from models.document_hints import suggest, told_by_pydantic
 
 PARAMETER = "parameters."
-COLUMNS = ("id", "name", "bus", "unit", "address", "key_file", "profile", "period_s")
+COLUMNS = ("id", "name", "bus", "unit", "address", "key_file", "profile", "period_s", "zone")
 _INTEGERS, _NUMBERS = ("unit",), ("period_s",)
 
 

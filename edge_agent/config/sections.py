@@ -111,6 +111,10 @@ class Osdp(Section):
     baud: PositiveInt = Field(default=9600, le=4_000_000)
 
 
+class Parking(Section):
+    """Zones of a car park, which the gateway counts from the bays of all other buses."""
+
+
 class BusSection(Section):
     """One thing that devices are connected to. Exactly one of the keys besides `id` says what it is."""
 
@@ -122,6 +126,7 @@ class BusSection(Section):
     chirpstack: ChirpStack | None = Field(default=None, description="LoRaWAN")
     door_controller: DoorController | None = Field(default=None, description="a door controller with HTTP")
     osdp: Osdp | None = Field(default=None, description="a serial line of door readers")
+    parking: Parking | None = Field(default=None, description="zones, counted from bays; write {}")
 
     @property
     def kinds(self) -> list[str]:
@@ -165,6 +170,9 @@ class DeviceSection(Section):
     profile: str = Field(description="what kind of device it is; see `edge-agent profiles`")
     period_s: float = Field(ge=1, le=86_400, description="how often it is read, or should say something")
     parameters: dict[str, float] = Field(default={}, description="such as transformer ratios")
+    zone: str | None = Field(
+        default=None, min_length=1, description="the id of the parking zone that its bays belong to"
+    )
     report: dict[str, ReportSection] = Field(
         default={}, description="by point, when a reading is kept; * stands for all others"
     )

@@ -1,0 +1,1 @@
+"""Parking bays: LoRaWAN sensors through ChirpStack, and zone controllers on RS-485."""
