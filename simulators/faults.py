@@ -13,7 +13,7 @@ from simulators.noise import chance, key_of
 
 Kind = Literal[
     "silence", "lost", "late", "foreign_unit", "foreign_transaction", "garbled", "truncated", "echo",
-    "duplicate", "exception", "busy", "reset", "refused", "reboot",
+    "duplicate", "exception", "busy", "reset", "refused", "reboot", "bad_checksum", "preamble",
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 OUTAGES = ("refused", "reboot")
@@ -41,6 +41,11 @@ class Fault(Timed):
     reset                the connection breaks in the middle of the answer
     refused              new connections are refused for `lasts`; open ones go on
     reboot               all connections break, and new ones are refused for `lasts`
+    bad_checksum         the right answer with one bit turned over (serial lines; elsewhere as lost)
+    preamble             the right answer behind none of the bytes that wake a line, or far too many of them
+                         (DL/T 645 and CJ/T 188; elsewhere as lost)
+
+    On a serial line a reboot is a silence of `lasts`; reset and refused are as lost.
 
     TCP protects the bytes of a reply, so values are never changed on the way: no reader could see it.
     `delay` is real time, as the reader's timeout is; all other times are the scenario's.

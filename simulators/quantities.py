@@ -4,6 +4,7 @@ A name is words joined by `_` with the unit at its end: `voltage_l1_v`, `power_t
 `energy_import_peak_kwh`. What no rule knows gets a plausible default:
 
 - a word that is a parameter of the profile (`ct_ratio`): that parameter's value
+- `settled`: what the counter of that unit showed at the start
 - a counter starts anywhere and grows by 1 of its unit an hour; one in `1` counts once a minute
 - a gauge wanders by 1 % around 40 % of the way from its `min` to its `max`, or around 1
 - a state is 0
@@ -81,6 +82,9 @@ def quantity_of(
         return ClockFace()
     if point.kind == "state":
         return Gauge(lambda sample: 0.0)
+    if "settled" in words:
+        settled = float(_counter(point, set(words), consumer, seed_key).start)
+        return Gauge(lambda sample: settled)
     read = _electrical(point.unit, words, consumer)
     if read is not None:
         return Gauge(read)

@@ -1,0 +1,82 @@
+"""What the sections of all meters on lines have in common, and the parts of gateway.yaml that read them."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from models.document import DocumentMistakes, Mistake
+from models.document_hints import suggest
+from models.profile import Profile, WrongFamily, parameter_mistakes
+from simulators.anomalies import Anomaly, Jump
+from simulators.faults import Fault
+from simulators.fields import Section
+from simulators.profiles import UnknownProfile, profile_of
+
+
+class Addressed(Section):
+    """One meter with an address, which each family gives its form."""
+
+    id: str = Field(min_length=1, max_length=60, description="its name in the ledger")
+    address: str
+    profile: str = Field(description="name of a profile")
+    load_kw: float = Field(default=20.0, gt=0, le=100_000, description="what it draws on a usual working day")
+    night_share: float | None = Field(
+        default=None, ge=0, le=1, description="where it differs from the building's"
+    )
+    parameters: dict[str, float] = Field(default={}, description="of the profile, such as ct")
+    anomalies: tuple[Anomaly, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+def mistakes_of(meters: Sequence[Addressed], model: type[Profile]) -> Iterator[Mistake]:
+    """What is wrong with the meters of one line though each value is right; paths begin at their place."""
+    ids: set[str] = set()
+    addresses: set[str] = set()
+    for m, meter in enumerate(meters):
+        if meter.id in ids:
+            yield Mistake((m, "id"), f"a meter '{meter.id}' stands above already")
+        if meter.address.upper() in addresses:
+            yield Mistake((m, "address"), f"address {meter.address} stands above already on this line")
+        ids.add(meter.id)
+        addresses.add(meter.address.upper())
+        for mistake in _meter_mistakes(meter, model):
+            yield dataclasses.replace(mistake, path=(m, *mistake.path))
+
+
+def devices_of(meters: Sequence[Addressed], bus_id: str, *, period_s: float) -> list[dict[str, Any]]:
+    """The meters as devices of gateway.yaml."""
+    return [
+        {
+            "id": meter.id,
+            "name": meter.id,
+            "bus": bus_id,
+            "address": meter.address,
+            "profile": meter.profile,
+            "period_s": period_s,
+            **({"parameters": meter.parameters} if meter.parameters else {}),
+        }
+        for meter in meters
+    ]
+
+
+def _meter_mistakes(meter: Addressed, model: type[Profile]) -> Iterator[Mistake]:
+    try:
+        profile = profile_of(meter.profile, model)
+    except UnknownProfile as err:
+        yield Mistake(("profile",), f"there is no profile '{meter.profile}'", err.hint)
+        return
+    except DocumentMistakes as err:
+        yield Mistake(("profile",), f"the profile is wrong: {err.problems[0]}")
+        return
+    except WrongFamily as err:
+        yield Mistake(("profile",), f"'{meter.profile}' is of another family, {err.family}")
+        return
+    yield from parameter_mistakes(profile, meter.parameters)
+    known = [point.name for point in profile.points]
+    for a, anomaly in enumerate(meter.anomalies):
+        for name in anomaly.points if isinstance(anomaly, Jump) else ():
+            if name not in known:
+                path = ("anomalies", a, "points")
+                yield Mistake(path, f"there is no point '{name}'", suggest(name, known))

@@ -1,0 +1,110 @@
+"""A half-duplex line: what the reader sends reaches all devices on it; what they say takes its time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from models.times import Clock
+from simulators.ledger import LedgerWriter
+
+CHUNK = 16  # bytes that arrive at once: the FIFO of a usual UART
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Port(Protocol):
+    """What leads to the reader."""
+
+    heard: Callable[[bytes], None]
+    left: Callable[[], None]
+
+    async def open(self) -> None: ...
+
+    def send(self, data: bytes) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Say(Protocol):
+    """Put bytes on the line, `after_s` real seconds later than the device would at once."""
+
+    def __call__(self, data: bytes, *, after_s: float = 0.0) -> None: ...
+
+
+class Talker(Protocol):
+    """The devices of one family on a line."""
+
+    def hear(self, data: bytes, connection: int, say: Say) -> None:
+        """Take what the reader has sent, in pieces of any size; answer now or later by `say`."""
+
+
+class SerialLine:
+    """One line, between a port and the devices on it. `baud` None: bytes take no time at all."""
+
+    def __init__(
+        self,
+        port: Port,
+        talkers: Sequence[Talker],
+        *,
+        baud: int | None,
+        bits_per_byte: int = 11,
+        turnaround_s: float = 0.0,
+        echoes: bool = False,
+        clock: Clock,
+        ledger: LedgerWriter | None = None,
+        wire_sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """`turnaround_s`: what devices need before they answer. `echoes`: the adapter hears itself."""
+        self.port = port
+        self._talkers = tuple(talkers)
+        self._byte_s = 0.0 if baud is None else bits_per_byte / baud
+        self._turnaround_s = turnaround_s if baud is not None else 0.0
+        self._echoes = echoes
+        self._clock, self._ledger, self._wire_sleep = clock, ledger, wire_sleep
+        self._connection: int | None = None
+        self._speaking: set[asyncio.Task[None]] = set()
+        port.heard, port.left = self._heard, self._left
+
+    async def open(self) -> None:
+        """Raises OSError."""
+        await self.port.open()
+
+    async def close(self) -> None:
+        """When it returns, nothing of the line is open or running."""
+        for task in self._speaking:
+            task.cancel()
+        await asyncio.gather(*self._speaking, return_exceptions=True)
+        await self.port.close()
+
+    def _heard(self, request: bytes) -> None:
+        if self._connection is None:
+            self._connection = self._ledger.connection() if self._ledger else 1
+        if self._echoes:
+            self.port.send(request)
+        spent_s = len(request) * self._byte_s + self._turnaround_s
+
+        def say(data: bytes, *, after_s: float = 0.0) -> None:
+            if not spent_s and not after_s:
+                self.port.send(data)
+                return
+            task = asyncio.get_running_loop().create_task(
+                self._speak(data, spent_s + after_s), name="a reply"
+            )
+            self._speaking.add(task)
+            task.add_done_callback(self._speaking.discard)
+
+        for talker in self._talkers:
+            talker.hear(request, self._connection, say)
+
+    def _left(self) -> None:
+        if self._ledger is not None and self._connection is not None:
+            self._ledger.closed(self._clock.now_ms(), self._connection)
+        self._connection = None
+
+    async def _speak(self, data: bytes, after_s: float) -> None:
+        await self._wire_sleep(after_s)
+        for at in range(0, len(data), CHUNK):
+            piece = data[at : at + CHUNK]
+            if self._byte_s:
+                await self._wire_sleep(len(piece) * self._byte_s)
+            self.port.send(piece)
