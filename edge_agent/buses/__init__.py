@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from edge_agent.buses.chirpstack import make_chirpstack
 from edge_agent.buses.contract import Bus, Tools
+from edge_agent.buses.doors import make_doors
+from edge_agent.buses.osdp import make_osdp
 from edge_agent.buses.parking import make_zones, with_bays
 from edge_agent.buses.polled import make_arbiter
 from edge_agent.config import BusSection, Config, DeviceSection
@@ -12,7 +14,9 @@ Maker = Callable[[Config, BusSection, list[DeviceSection], Tools], Bus]
 
 _MAKERS: dict[str, Maker] = {
     "chirpstack": make_chirpstack,
+    "door_controller": make_doors,
     "modbus_tcp": make_arbiter,
+    "osdp": make_osdp,
     "parking": make_zones,
 }
 """By kind of bus."""

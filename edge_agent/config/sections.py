@@ -1,8 +1,8 @@
 """What stands in gateway.yaml, section by section."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 MIN_BUFFER_MB = 16
 
@@ -87,10 +87,14 @@ class ChirpStack(Section):
     ca_file: str | None = Field(default=None, min_length=1, description="with it the connection is TLS")
 
 
+DoorNumber = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$")]
+PSEUDONYM_KEY = "a file with the institution's 32 bytes for pseudonyms; without it the gateway makes its own"
+
+
 class DoorController(Section):
     """A door controller that tells events by HTTP."""
 
-    url: str = Field(pattern=r"^https?://[^\s/]+$", description="https://192.168.1.20")
+    url: str = Field(pattern=r"^https?://[^\s/@]+$", description="https://192.168.1.20")
     username: str = Field(min_length=1)
     password_file: str = Field(min_length=1, description="a file with the password, for your eyes only")
     ca_file: str | None = Field(
@@ -102,6 +106,24 @@ class DoorController(Section):
         description="where the controller pushes to; without it, events are pulled",
     )
     listen_port: int | None = Field(default=None, ge=1, le=65535)
+    listen_path_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a file with the secret path that it pushes to: 16 or more letters and digits",
+    )
+    doors: dict[DoorNumber, str] = Field(default={}, description="names of its doors, by number")
+    readers: dict[DoorNumber, Literal["in", "out"]] = Field(
+        default={}, description="which way its readers lead, by number"
+    )
+    pseudonym_key_file: str | None = Field(default=None, min_length=1, description=PSEUDONYM_KEY)
+    pseudonyms: Literal["hmac-sha256", "hmac-sm3"] = "hmac-sha256"
+
+    @model_validator(mode="after")
+    def _pushes_to_a_whole_address(self) -> Self:
+        given = (self.listen_host, self.listen_port, self.listen_path_file)
+        if None in given and any(part is not None for part in given):
+            raise ValueError("listen_host, listen_port and listen_path_file go together")
+        return self
 
 
 class Osdp(Section):
@@ -109,6 +131,8 @@ class Osdp(Section):
 
     port: str = Field(min_length=1, description="/dev/serial/by-id/…")
     baud: PositiveInt = Field(default=9600, le=4_000_000)
+    pseudonym_key_file: str | None = Field(default=None, min_length=1, description=PSEUDONYM_KEY)
+    pseudonyms: Literal["hmac-sha256", "hmac-sm3"] = "hmac-sha256"
 
 
 class Parking(Section):

@@ -1,0 +1,152 @@
+"""Keeps how far the log of a controller was taken, so that each of its events is taken exactly once. Pure.
+
+A controller numbers its events 1, 2, 3, … Nearly always they arrive in this order; some are lost, late or
+twice. So what is known is a number up to which everything was taken, and a few ranges above it. Between them
+are holes, which the log fills. After a factory reset the numbers begin at 1 again: another `numbering`.
+"""
+
+from bisect import bisect_right
+from enum import Enum, auto
+from typing import Final
+
+import msgspec
+
+MOST_RANGES: Final = 256
+"""Above the gap-free part. More holes than this only someone makes who wants to: then only the log counts."""
+
+_PRINTS_KEPT: Final = 256  # of events that may arrive a second time
+_ZONE_STEP_MS: Final = 900_000  # a change of the controller's time zone moves its old events by such steps
+_ZONE_MOST_MS: Final = 26 * 3_600_000
+_PUSH_AND_LOG_MS: Final = 60_000
+
+Print = tuple[int, int, int]
+"""When an event happened, and its code: what tells it from another one with the same number."""
+
+
+class Look(Enum):
+    """What is known of an event."""
+
+    NEW = auto()
+    KNOWN = auto()
+    OTHER = auto()  # its number was taken, it seems by another event: the log must tell
+
+
+class _Note(msgspec.Struct, omit_defaults=True):
+    """What is stored."""
+
+    upto: int = 0
+    above: list[tuple[int, int]] = []
+    numbering: int = 0
+    print: Print | None = None  # of the event `upto`
+
+
+class LogPosition:
+    """What was taken of one log."""
+
+    def __init__(self) -> None:
+        self.upto = 0  # everything up to here
+        self.above: list[tuple[int, int]] = []  # and these, both ends included, in order, with holes between
+        self.numbering = 0  # how often the numbers began again
+        self._prints: dict[int, Print] = {}
+        self._newest_ms = 0
+
+    @classmethod
+    def from_text(cls, text: str) -> "LogPosition":
+        """What `text` gave; a new one for "" and for what is no such text."""
+        position = cls()
+        if not text:
+            return position
+        try:
+            note = msgspec.json.decode(text, type=_Note)
+        except msgspec.MsgspecError:  # it was damaged: better take all of the log again than nothing
+            return position
+        position.upto, position.above, position.numbering = note.upto, note.above, note.numbering
+        if note.print is not None:
+            position._note(note.upto, note.print)
+        return position
+
+    def text(self) -> str:
+        """All of it that must survive, for a mark."""
+        note = _Note(self.upto, self.above, self.numbering, self._prints.get(self.upto))
+        return msgspec.json.encode(note).decode()
+
+    @property
+    def highest(self) -> int:
+        return self.above[-1][1] if self.above else self.upto
+
+    @property
+    def holes(self) -> list[tuple[int, int]]:
+        """The numbers below the highest that were not taken, both ends included."""
+        ends = [self.upto, *(last for _, last in self.above)]
+        return [(end + 1, first - 1) for end, (first, _) in zip(ends, self.above, strict=False)]
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are so many holes that nothing above them is taken before the log was read."""
+        return len(self.above) >= MOST_RANGES
+
+    def look(self, serial: int, print_: Print) -> Look:
+        """Whether the event must be taken."""
+        if not self.has(serial):
+            return Look.NEW
+        known = self._prints.get(serial)
+        if known is None:  # so long ago that nothing else is known of it; then it cannot be the newest
+            return Look.OTHER if print_[0] > self._newest_ms else Look.KNOWN
+        return Look.KNOWN if same(known, print_) else Look.OTHER
+
+    def has(self, serial: int) -> bool:
+        if serial <= self.upto:
+            return True
+        at = bisect_right(self.above, serial, key=lambda range_: range_[0]) - 1
+        return at >= 0 and serial <= self.above[at][1]
+
+    def take(self, serial: int, print_: Print) -> None:
+        """Note an event as taken; it was NEW."""
+        self._note(serial, print_)
+        self._join(serial, serial)
+
+    def give_up(self, first: int, last: int) -> None:
+        """Note that these events will never come."""
+        self._join(first, last)
+
+    def begin_again(self) -> None:
+        """The controller numbers its events from 1 again."""
+        self.upto, self.above = 0, []
+        self.numbering += 1
+        self._prints.clear()
+        self._newest_ms = 0
+
+    def is_still(self, serial: int, print_: Print) -> bool:
+        """Whether this is the event that was taken under its number, as far as that is known."""
+        known = self._prints.get(serial)
+        return known is None or same(known, print_)
+
+    def _note(self, serial: int, print_: Print) -> None:
+        self._prints[serial] = print_
+        self._newest_ms = max(self._newest_ms, print_[0])
+        if len(self._prints) > 2 * _PRINTS_KEPT:
+            kept = sorted(self._prints)[-_PRINTS_KEPT:]
+            self._prints = {number: self._prints[number] for number in {*kept, self.upto} & set(self._prints)}
+
+    def _join(self, first: int, last: int) -> None:
+        at = bisect_right(self.above, first, key=lambda range_: range_[0])
+        self.above.insert(at, (first, last))
+        joined = [(0, self.upto)]
+        for low, high in self.above:
+            if low <= joined[-1][1] + 1:
+                joined[-1] = (joined[-1][0], max(joined[-1][1], high))
+            else:
+                joined.append((low, high))
+        self.upto, self.above = joined[0][1], joined[1:]
+
+
+def same(one: Print, other: Print) -> bool:
+    """Whether two prints are of one event.
+
+    The log may have it some seconds later than the push, and a controller whose time zone was changed shows
+    its old events at other times. An event of a new numbering is further away, and mostly has another code.
+    """
+    apart_ms = abs(one[0] - other[0])
+    beside_ms = apart_ms % _ZONE_STEP_MS
+    near = min(beside_ms, _ZONE_STEP_MS - beside_ms) <= _PUSH_AND_LOG_MS and apart_ms <= _ZONE_MOST_MS
+    return one[1:] == other[1:] and (near or 0 in (one[0], other[0]))

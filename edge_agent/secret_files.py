@@ -1,0 +1,49 @@
+"""Reads the files that hold passwords and keys. What is in them is in no message."""
+
+from pathlib import Path
+from typing import Final
+
+from models.errors import NeedsAHuman
+
+_MOST_BYTES: Final = 4096
+
+
+class SecretUnusable(NeedsAHuman):
+    """A file with a password or key cannot be read, or holds none."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(f"{path}: {detail}; put it right, it is read again within a minute")
+        self.path, self.detail = path, detail
+
+
+def read_secret(path: Path) -> str:
+    """The one line in the file, without its end. Raises SecretUnusable."""
+    try:
+        text = _read(path).decode().strip("\r\n")
+    except UnicodeDecodeError:
+        raise SecretUnusable(path, "it is not UTF-8 text") from None
+    if not text or "\n" in text:
+        raise SecretUnusable(path, "it must hold one line, and nothing else")
+    return text
+
+
+def read_secret_bytes(path: Path, size: int) -> bytes:
+    """A key of `size` bytes, raw or in hex. Raises SecretUnusable."""
+    data = _read(path)
+    if len(data) == size:
+        return data
+    try:
+        key = bytes.fromhex(data.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != size:
+        raise SecretUnusable(path, f"it must hold {size} bytes, or {2 * size} hex digits")
+    return key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES)
+    except OSError as err:
+        raise SecretUnusable(path, err.strerror or "it cannot be read") from err
