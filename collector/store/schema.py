@@ -229,6 +229,7 @@ event = Table(
     _ms("measured_ms"),
     _ms("received_ms"),
     Index("ix_event_site_id_measured_ms", "site_id", "measured_ms"),
+    Index("ix_event_of_device", "site_id", "gateway_id", "device_id", "measured_ms"),
 )
 
 latest = Table(

@@ -16,6 +16,7 @@ from collector.api.problems import Problem, not_found
 from collector.store.schema import alert, device
 from collector.web import alerts as alert_words
 from collector.web import charts, devices, live, login, overview
+from collector.web.happened import newest_events
 from collector.web.render import Words, language_of, page
 from collector.web.session import AlertKeeper, Viewer, session_caller
 from collector.web.static_files import VersionedFiles
@@ -110,6 +111,8 @@ async def device_page(
     owner = caller.site(site)
     async with request.app.state.store.read() as connection:
         found = await devices.one_device(connection, caller, owner.id, number)
+        words = Words(language_of(request), request.app.state.clock.now_ms())
+        events = [] if found is None else await newest_events(connection, found.row, words)
     if found is None:
         raise not_found(f"Site {site} has no device {number}.", "/devices lists them.")
     counters = [row for row in found.points if row.kind == "counter"]
@@ -129,6 +132,7 @@ async def device_page(
         "chosen": chosen,
         "counter": counter,
         "headline": headline,
+        "events": events,
         "hours": hours,
         "end": None if end is None or end >= now_ms else end,
         "older": at_ms - span_ms,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
-from collector.store.schema import alert, device, gateway
+from collector.store.schema import alert, device, event, gateway
 from collector.web.point_names import point_title
 from collector.web.render import Words
 from collector.web.texts import _TEXTS
@@ -96,6 +96,41 @@ async def test_a_device_shows_each_point_with_value_quality_and_reason(
     assert "存疑" in page
     assert 'data-quality="bad"' in page
     assert "60 秒" in page
+
+
+async def happens(
+    world: World, site: int, device_id: str, kind: str, data: dict[str, object], *, seq: int
+) -> None:
+    await world.add(
+        event, site_id=site, epoch_id=1, seq=seq, gateway_id="gw-00000000d001", device_id=device_id,
+        kind=kind, data=data, measured_ms=world.now_ms - seq, received_ms=world.now_ms,
+    )  # fmt: skip
+
+
+async def test_a_door_shows_what_has_happened_there_in_words(person: httpx.AsyncClient, world: World) -> None:
+    site = await world.site("court", "法院", "Asia/Shanghai")
+    await world.gateway(site, "gw-00000000d001", "门卫网关", last_seen_ms=world.now_ms)
+    door = await world.device(site, "gw-00000000d001", "door-1", "东门")
+    facts = {"door": 1, "credential": "card", "last4": "4711", "reason": "no_right", "history": True}
+    for seq, (kind, data) in enumerate(
+        [
+            ("device.described", {"name": "东门"}),
+            ("door.denied", facts),
+            ("<i>door</i>", {"<u>x</u>": "<script>alert(1)</script>", "at_ms": 5, "nested": {"a": 1}}),
+        ],
+        1,
+    ):
+        await happens(world, site, "door-1", kind, data, seq=seq)
+    await happens(world, site, "door-2", "door.forced", {}, seq=9)
+    page = (await person.get(f"/devices/court/{door}")).text
+    assert "拒绝开门" in page
+    assert "补传" in page
+    for fact in ("<small>卡号末四位</small> 4711", "<small>原因</small> 无权限"):
+        assert fact in page
+    assert "门被强行打开" not in page  # that is another door
+    assert "<script>alert(1)" not in page
+    assert "&lt;i&gt;door&lt;/i&gt;" in page
+    assert "Denied" in (await person.get(f"/devices/court/{door}?lang=en")).text
 
 
 async def test_an_old_value_does_not_look_fresh(person: httpx.AsyncClient, town: Town) -> None:

@@ -148,6 +148,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("site_id", "epoch_id", "seq", name=op.f("pk_event")),
     )
     op.create_index("ix_event_site_id_measured_ms", "event", ["site_id", "measured_ms"], unique=False)
+    of_device = ["site_id", "gateway_id", "device_id", "measured_ms"]
+    op.create_index("ix_event_of_device", "event", of_device, unique=False)
 
     op.create_table(
         "finding",
