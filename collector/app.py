@@ -6,14 +6,15 @@ from typing import Final
 
 from fastapi import Depends, FastAPI
 
-from collector.api import alerts, consumption, health, inventory, metrics, readings, stream
-from collector.api.access import reads, writes_alerts, writes_gateways
+from collector.api import alerts, commands, consumption, health, inventory, metrics, readings, stream
+from collector.api.access import reads, writes_alerts, writes_commands, writes_gateways
 from collector.api.answers import DescribedApi
 from collector.api.live import LiveHub
 from collector.api.metrics import Metrics
 from collector.api.parameters import known_parameters_only
 from collector.api.problems import UnexpectedErrors, install_problems
 from collector.api.security_headers import SecurityHeaders
+from collector.control.desk import CommandDesk
 from collector.identity.enrolment import Enrolment
 from collector.insight.factors import Factors
 from collector.intake.routes import router as gateway_routes
@@ -28,10 +29,13 @@ _DESCRIPTION: Final = """
 Everything that gateways brought in: where it came from, what it adds up to, and what is wrong.
 
 * **Tokens.** `collector api-token` makes them; send `Authorization: Bearer ght_…`. A token has scopes
-  (`read`, `alerts:write`, `gateways:write`) and may be restricted to sites: of other sites it sees nothing.
+  (`read`, `alerts:write`, `commands:write`, `gateways:write`) and may be restricted to sites: of other
+  sites it sees nothing.
 * **Times** are ISO 8601 with zone or milliseconds since 1970; answers are in UTC.
 * **Lists** come in pages: hand `next_cursor` back as `cursor` until it is null. Nothing that was there
   when you began is left out or repeated, whatever is stored meanwhile.
+* **Commands** carry a key of your choice: sent twice with the same key, they are carried out once. Gateways
+  carry out what their own configuration allows, and nothing after its time.
 * **Errors** are problem+json (RFC 9457): `type` is for programs, `hint` says what to do next.
 """
 
@@ -41,6 +45,7 @@ def create_app(
     clock: Clock,
     *,
     live: LiveHub,
+    desk: CommandDesk,
     intake: Intake | None = None,
     enrolment: Enrolment | None = None,
     factors: Factors | None = None,
@@ -48,7 +53,8 @@ def create_app(
     heartbeat_s: float = stream.HEARTBEAT_S,
     real_now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> FastAPI:
-    """The application. Whoever calls this runs `live.run()` and closes `live` before the server waits.
+    """The application. Whoever calls this runs `live.run()`, and closes `live` and `desk` before it waits
+    for the server to end.
 
     With `intake` and `enrolment` gateways are served too. Without `factors` those that come with the
     collector hold. `jobs` says by name which of the jobs still run;
@@ -58,7 +64,7 @@ def create_app(
         title="Gatehouse collector", version=VERSION, description=_DESCRIPTION, docs_url=None, redoc_url=None
     )
     state = app.state
-    state.store, state.clock, state.live, state.jobs = store, clock, live, jobs
+    state.store, state.clock, state.live, state.desk, state.jobs = store, clock, live, desk, jobs
     state.factors = factors or Factors()
     state.metrics, state.heartbeat_s, state.real_now_ms = Metrics(), heartbeat_s, real_now_ms
 
@@ -71,10 +77,11 @@ def create_app(
         state.intake, state.enrolment, state.on_receipt = intake, enrolment, on_receipt
         app.include_router(gateway_routes)
     known = Depends(known_parameters_only)
-    for module in (inventory, readings, consumption, alerts, stream):
+    for module in (inventory, readings, consumption, alerts, commands, stream):
         app.include_router(module.router, dependencies=[Depends(reads), known])
     app.include_router(alerts.actions, dependencies=[Depends(writes_alerts), known])
     app.include_router(inventory.actions, dependencies=[Depends(writes_gateways), known])
+    app.include_router(commands.actions, dependencies=[Depends(writes_commands), known])
     app.include_router(metrics.router)
     app.include_router(health.router)
     install_pages(app)

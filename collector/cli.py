@@ -113,7 +113,9 @@ def api_token(
     name: Annotated[
         str | None, typer.Option(help="Whose token it is; shown with what is done by it.")
     ] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="read, alerts:write, gateways:write.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, alerts:write, commands:write, gateways:write.")
+    ] = None,
     site: Annotated[
         list[str] | None, typer.Option(help="Code of a site it may see; all if not given.")
     ] = None,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from collector.alerts.outbox import outbox_jobs
 from collector.api.live import LiveHub
 from collector.app import create_app
+from collector.control.desk import CommandDesk
 from collector.energy.job import EnergyJob
 from collector.identity.enrolment import Enrolment
 from collector.identity.home import Home
@@ -57,6 +58,7 @@ class Rounds:
     energy_s: float = 30.0
     insight_s: float = 300.0  # detectors look at hours
     outbox_s: float = 5.0
+    commands_s: float = 1.0  # how late a command of the command line may be
 
 
 class JobLoop:
@@ -119,11 +121,13 @@ async def run_collector(
         store = await opened.enter_async_context(await Store.open(home.database))
         loops: list[JobLoop] = []
         live = LiveHub(store)
+        desk = CommandDesk(store, clock, command_key)
         intake = await opened.enter_async_context(Intake(store, private_key, clock))
         app = create_app(
             store,
             clock,
             live=live,
+            desk=desk,
             intake=intake,
             enrolment=Enrolment(store, authority, private_key.public_bytes(), command_key.public_bytes()),
             factors=Factors(settings.factors),
@@ -132,6 +136,7 @@ async def run_collector(
         loops += [
             JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s),
             JobLoop("insight", InsightJob(store, clock, settings).run_once, rounds.insight_s),
+            JobLoop("commands", desk.run_once, rounds.commands_s),
         ]
         for job in outbox_jobs(store, clock, settings.receivers):
             opened.push_async_callback(job.close)
@@ -154,6 +159,7 @@ async def run_collector(
                 await stop.wait()
             finally:
                 live.close()  # or the servers would wait for streams that never end
+                desk.close()
                 for server in servers:
                     server.should_exit = True
                 await asyncio.wait(serving)

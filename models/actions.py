@@ -31,7 +31,8 @@ class ArgumentsWrong(BadInput):
         self.where, self.what = where, what
 
 
-Door = Annotated[int, Meta(ge=1, le=255, description="number of the door at its controller, from 1")]
+Door = Annotated[int, Meta(ge=1, lt=10_000, description="number of the door at its controller")]
+PassId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,32}$", description="names the pass")]
 Ms = Annotated[int, Meta(ge=946_684_800_000, lt=4_102_444_800_000)]  # 2000 to 2099
 
 
@@ -49,18 +50,18 @@ class DoorArguments(_Arguments, frozen=True, kw_only=True):
 
 
 class PassArguments(_Arguments, frozen=True, kw_only=True):
-    """A pass that a visitor opens doors with for some time: a card, or a PIN, or both."""
+    """A pass that a visitor opens doors with for some time: a card or a PIN."""
 
-    pass_id: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,32}$", description="names the pass")]
+    pass_: PassId = msgspec.field(name="pass")
     doors: Annotated[list[Door], Meta(min_length=1, max_length=64)]
     from_ms: Ms
     to_ms: Ms
-    card: Annotated[str, Meta(pattern="^[0-9A-Za-z]{4,32}$")] | None = None
+    card: Annotated[str, Meta(pattern="^[0-9A-Za-z]{1,32}$")] | None = None
     pin: Annotated[str, Meta(pattern="^[0-9]{4,8}$")] | None = None
 
 
 class PassIdArguments(_Arguments, frozen=True, kw_only=True):
-    pass_id: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,32}$", description="names the pass")]
+    pass_: PassId = msgspec.field(name="pass")
 
 
 def _no_mistake(_arguments: Any) -> None:
@@ -85,8 +86,8 @@ def _finite(arguments: WriteArguments) -> tuple[str, str] | None:
 
 
 def _pass_mistake(arguments: PassArguments) -> tuple[str, str] | None:
-    if arguments.card is None and arguments.pin is None:
-        return "card", "give a card, or a pin, or both"
+    if (arguments.card is None) == (arguments.pin is None):
+        return "card", "give either a card or a pin"
     if arguments.from_ms >= arguments.to_ms:
         return "to_ms", "must be after from_ms"
     return None
@@ -94,7 +95,7 @@ def _pass_mistake(arguments: PassArguments) -> tuple[str, str] | None:
 
 ACTIONS: Final[Mapping[str, Action]] = {
     "write": Action(group="write", arguments=WriteArguments, is_idempotent=True, mistake=_finite),
-    "open": Action(group="doors", arguments=DoorArguments, is_idempotent=False),
+    "open_once": Action(group="doors", arguments=DoorArguments, is_idempotent=False),
     "lock": Action(group="doors", arguments=DoorArguments, is_idempotent=True),
     "unlock": Action(group="doors", arguments=DoorArguments, is_idempotent=True),
     "put_pass": Action(
@@ -106,7 +107,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "take_pass": Action(group="doors", arguments=PassIdArguments, is_idempotent=True),
 }
-"""By name. `open` lets one person through; `unlock` leaves a door open until `lock`."""
+"""By name. `open_once` lets one person through; `unlock` leaves a door open until `lock`."""
 
 
 def checked_arguments(action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def checked_arguments(action: str, arguments: Mapping[str, Any]) -> dict[str, An
     mistake = known.mistake(converted)
     if mistake is not None:
         raise ArgumentsWrong(f"arguments.{mistake[0]}", mistake[1])
-    given = {name: getattr(converted, name) for name in converted.__struct_fields__}
+    given = msgspec.to_builtins(converted)
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -131,7 +132,7 @@ def shown_arguments(action: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     known = ACTIONS.get(action)
     if known is None:
         return {}
-    fields = known.arguments.__struct_fields__
+    fields = known.arguments.__struct_encode_fields__
     return {
         name: HIDDEN if name in known.secret else value for name, value in arguments.items() if name in fields
     }

@@ -8,8 +8,10 @@ The id is the idempotency key: who gives a command chooses it, and whoever gives
 again, on purpose or not, changes nothing.
 """
 
+import hashlib
+import hmac
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -63,6 +65,28 @@ class Command(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         return f"Command(id={self.id!r}, device_id={self.device_id!r}, action={self.action!r})"
 
 
+OUTCOMES: Final = {"command.done": "done", "command.refused": "refused", "command.failed": "failed"}
+"""Kinds of the events by which a gateway tells what came of a command, and the state that each means.
+
+Refused: nothing was done. Failed: it was tried, and is not known to have been done."""
+
+EXPIRED: Final = "expired"
+"""The code of a refusal that says no more than that the time was over."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The data of such an event, in the name of the device."""
+
+    id: str
+    action: str
+    arguments: dict[str, Any]  # as `models.actions.shown_arguments` shows them
+    by: str  # who gave the command
+    origin: Literal["collector", "on-site"]
+    result: dict[str, Any] = {}  # what the device showed when it was done
+    code: str = ""  # why it was not done, for programs
+    detail: str = ""  # and for people
+
+
 class CommandKey:
     """The collector's key for commands. Shows in no `repr`."""
 
@@ -84,6 +108,11 @@ class CommandKey:
 
     def public_bytes(self) -> bytes:
         return self._key.public_key().public_bytes_raw()
+
+    def keyed_digest(self, data: bytes) -> bytes:
+        """A digest of `data` that nobody can find the data by, not even of a PIN, without this key."""
+        key = hashlib.sha256(b"gatehouse command digest\x00" + self.to_bytes()).digest()
+        return hmac.digest(key, data, "sha256")
 
     def sign(self, command: Command) -> bytes:
         """The command as it travels. The same command gives the same bytes."""

@@ -66,6 +66,10 @@ def command_key_statement(gateway_id: str, command_key: bytes) -> bytes:
     return b"gatehouse command key 1\x00" + gateway_id.encode() + b"\x00" + command_key
 
 
+MOST_GOT: Final = 20
+"""How many commands a gateway names at once as received: they stand in the address of its question."""
+
+
 class CommandOffer(BaseModel):
     """Commands for one gateway that wait for it; each is to be named as `got` in the next question."""
 

@@ -121,8 +121,10 @@ def _unauthorized(code: str, detail: str) -> ApiProblem:
 
 reads = Requires("read")
 writes_alerts = Requires("alerts:write")
+writes_commands = Requires("commands:write")
 writes_gateways = Requires("gateways:write")
 
 Reads = Annotated[Caller, Depends(reads)]
 WritesAlerts = Annotated[Caller, Depends(writes_alerts)]
+WritesCommands = Annotated[Caller, Depends(writes_commands)]
 WritesGateways = Annotated[Caller, Depends(writes_gateways)]

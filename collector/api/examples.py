@@ -129,6 +129,34 @@ FINDING: dict[str, Any] = {
     "found_at": "2025-11-02T19:05:00.000Z",
 }
 
+WISH: dict[str, Any] = {"action": "open_once", "arguments": {"door": 1}, "expires_in_s": 30}
+
+COMMAND: dict[str, Any] = {
+    "site": "hq",
+    "id": "open-4711",
+    "gateway_id": "gw-4f1d2c9a7b30",
+    "device": 9,
+    "device_id": "door-01",
+    "action": "open_once",
+    "arguments": {"door": 1},
+    "origin": "collector",
+    "issued_by": "front desk",
+    "issued_at": "2025-11-03T00:00:00.000Z",
+    "expires_at": "2025-11-03T00:00:30.000Z",
+    "state": "done",
+    "result": {"door": 1},
+    "code": None,
+    "detail": None,
+}
+
+COMMAND_RECORD: dict[str, Any] = COMMAND | {
+    "history": [
+        {"state": "waiting", "by": "front desk", "at": "2025-11-03T00:00:00.000Z", "detail": ""},
+        {"state": "sent", "by": "gw-4f1d2c9a7b30", "at": "2025-11-03T00:00:00.120Z", "detail": ""},
+        {"state": "done", "by": "gw-4f1d2c9a7b30", "at": "2025-11-03T00:00:01.420Z", "detail": ""},
+    ]
+}
+
 QUARANTINE: dict[str, Any] = {
     "site": "hq",
     "gateway_id": "gw-4f1d2c9a7b30",

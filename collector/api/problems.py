@@ -164,7 +164,7 @@ def _from_http(request: Request, error: HTTPException) -> ApiProblem:
             headers=error.headers,
         )
     if error.status_code == 400:
-        return _malformed(str(error.detail))
+        return malformed(str(error.detail))
     return refuse(
         error.status_code,
         f"http-{error.status_code}",
@@ -175,7 +175,8 @@ def _from_http(request: Request, error: HTTPException) -> ApiProblem:
     )
 
 
-def _malformed(what: str) -> ApiProblem:
+def malformed(what: str) -> ApiProblem:
+    """The request is not what the address takes."""
     return refuse(
         400,
         Code.MALFORMED,
@@ -190,7 +191,7 @@ def _from_validation(error: RequestValidationError) -> ApiProblem:
     for mistake in mistakes:
         if mistake["type"] in {"json_invalid", "json_type"}:
             where = mistake["loc"][-1]
-            return _malformed(f"The body is not JSON: {_reason(mistake)} at character {where}.")
+            return malformed(f"The body is not JSON: {_reason(mistake)} at character {where}.")
     parameters = [
         ParameterProblem(
             name=".".join(str(part) for part in mistake["loc"][1:]) or str(mistake["loc"][0]),

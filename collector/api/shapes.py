@@ -170,6 +170,43 @@ class StreamAlert(BaseModel):
     data: dict[str, Any]
 
 
+class CommandItem(BaseModel):
+    """What a device was told to do, and what came of it."""
+
+    site: str
+    id: str = Field(description="the key that it was given with")
+    gateway_id: str
+    device: int | None = Field(description="number of the device in its site; null when it is not known")
+    device_id: str = Field(description="its name in the gateway's configuration")
+    action: str
+    arguments: dict[str, Any] = Field(description="without card numbers and PINs")
+    origin: Literal["collector", "on-site", "unknown"] = Field(
+        description="on-site: a technician at the gateway; unknown: reported by a gateway, and not kept here"
+    )
+    issued_by: str = Field(description="name of the token, or of the person")
+    issued_at: Moment
+    expires_at: Moment
+    state: Literal["waiting", "sent", "done", "refused", "failed", "expired"] = Field(
+        description="refused and expired: nothing was done; failed: not known to have been done"
+    )
+    result: dict[str, Any] | None = Field(description="what the device showed when it was done")
+    code: str | None = Field(description="why it was not done, such as not-allowed")
+    detail: str | None = Field(description="the same for people")
+
+
+class CommandChangeItem(BaseModel):
+    state: Literal["waiting", "sent", "done", "refused", "failed", "expired"]
+    by: str = Field(description="a token or person, a gateway's id, or collector")
+    at: Moment
+    detail: str
+
+
+class CommandRecord(CommandItem):
+    """A command with every change of its state."""
+
+    history: list[CommandChangeItem]
+
+
 class FindingItem(BaseModel):
     site: str
     id: int

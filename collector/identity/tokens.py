@@ -20,7 +20,7 @@ from models.protocol import Code
 from models.times import DAY_MS, HOUR_MS
 
 API_TOKEN_PREFIX: Final = "ght_"  # noqa: S105  # lets a scanner of texts find a leaked one
-SCOPES: Final = ("read", "alerts:write", "gateways:write")
+SCOPES: Final = ("read", "alerts:write", "commands:write", "gateways:write")
 MAX_ENROLLMENT_HOURS: Final = 24
 
 

@@ -4,6 +4,7 @@ import hashlib
 import sqlite3
 from dataclasses import dataclass, field
 
+from collector.control.record import settle
 from collector.identity.enrolment import ACTIVE
 from collector.intake.inventory import Inventory
 from collector.intake.readings import store_readings
@@ -95,6 +96,7 @@ def store_batch(
     if rows.series_index:
         store_readings(connection, epoch, things.points(rows.series), rows, now_ms)
     _store_events(connection, epoch, header.gateway_id, rows)
+    settle(connection, site_id, header.gateway_id, [row.event for row in rows.events], now_ms)
     _store_set_aside(connection, epoch, rows, now_ms)
     connection.execute(
         "UPDATE gateway SET last_seen_ms = ?, clock_skew_ms = coalesce(?, clock_skew_ms) WHERE id = ?",

@@ -1,13 +1,15 @@
 """The addresses that gateways use. They read, ask the intake or the enrolment, and answer."""
 
+import base64
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from collector.api.problems import ApiProblem, refuse
+from collector.control.desk import LONGEST_WAIT_S, CommandDesk
 from collector.identity.ca import RequestRefused
 from collector.identity.enrolment import Enrolment
 from collector.identity.peer import is_behind_tls, peer_of
@@ -15,7 +17,15 @@ from collector.identity.tokens import TokenRefused
 from collector.intake.refusals import IntakeBusy, Refused
 from collector.intake.service import Intake
 from models.envelope import MAX_ENVELOPE_BYTES
-from models.protocol import CLOCK_HEADER, Code, EnrollRequest, EnrollResponse, Receipt
+from models.protocol import (
+    CLOCK_HEADER,
+    MOST_GOT,
+    Code,
+    CommandOffer,
+    EnrollRequest,
+    EnrollResponse,
+    Receipt,
+)
 
 MAX_PACKAGE_BYTES: Final = 1 << 16
 MAX_ENROLL_BYTES: Final = 1 << 15
@@ -93,6 +103,25 @@ async def enroll(request: Request) -> EnrollResponse:
 async def tell_time(request: Request, response: Response, sender: Sender) -> None:
     """What the collector's clock shows, for gateways whose own is not kept by a time service."""
     response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
+
+
+@router.get("/commands")
+async def offer_commands(
+    request: Request,
+    response: Response,
+    sender: Sender,
+    wait_s: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)] = 0,
+    got: Annotated[list[str], Query(max_length=MOST_GOT)] = [],  # noqa: B006  # never changed
+    everything: bool = False,
+) -> CommandOffer:
+    """Commands for this gateway, as soon as there are any. They come again until they are named as `got`."""
+    desk: CommandDesk = request.app.state.desk
+    try:
+        signed = await desk.offers(sender, got=got, everything=everything, wait_s=wait_s)
+    except Refused as err:
+        raise _problem(err.code, err.detail) from err
+    response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
+    return CommandOffer(commands=[base64.b64encode(command).decode() for command in signed])
 
 
 @router.put("/keys/{key_id}", status_code=204)

@@ -25,7 +25,7 @@ from models.sealing import CannotUnseal, seal_text, unseal_text
 NOW_MS = 1_790_000_000_000
 KEY = CommandKey.from_bytes(bytes(range(32)))
 PASS: dict[str, Any] = {
-    "pass_id": "visitor-7",
+    "pass": "visitor-7",
     "doors": [1, 2],
     "from_ms": NOW_MS,
     "to_ms": NOW_MS + 3_600_000,
@@ -34,11 +34,11 @@ PASS: dict[str, Any] = {
 
 
 def a_command(**changed: Any) -> Command:
-    fields = {
+    fields: dict[str, Any] = {
         "id": "open-1",
         "gateway_id": "gw-1",
         "device_id": "door-01",
-        "action": "open",
+        "action": "open_once",
         "arguments": {"door": 1},
         "issued_ms": NOW_MS,
         "expires_ms": NOW_MS + 60_000,
@@ -177,13 +177,14 @@ def test_no_repr_shows_arguments_or_keys() -> None:
         ("write", {"point": "a", "value": float("nan")}, "arguments.value"),
         ("write", {"point": "a", "value": float("inf")}, "arguments.value"),
         ("write", {"point": "", "value": 1}, "arguments.point"),
-        ("open", {"door": 0}, "arguments.door"),
-        ("open", {"door": 1, "dor": 1}, "arguments"),
+        ("open_once", {"door": 0}, "arguments.door"),
+        ("open_once", {"door": 1, "dor": 1}, "arguments"),
         ("put_pass", PASS | {"to_ms": NOW_MS}, "arguments.to_ms"),
         ("put_pass", {k: v for k, v in PASS.items() if k != "card"}, "arguments.card"),
-        ("put_pass", PASS | {"pin": "12 34"}, "arguments.pin"),
+        ("put_pass", PASS | {"pin": "4711"}, "arguments.card"),
+        ("put_pass", PASS | {"pin": "12 34", "card": None}, "arguments.pin"),
         ("put_pass", PASS | {"doors": []}, "arguments.doors"),
-        ("take_pass", {"pass_id": "../x"}, "arguments.pass_id"),
+        ("take_pass", {"pass": "../x"}, "arguments.pass"),
     ],
 )
 def test_what_an_action_cannot_be_done_with_is_named_by_its_place(
@@ -196,19 +197,19 @@ def test_what_an_action_cannot_be_done_with_is_named_by_its_place(
 
 
 def test_defaults_are_filled_in() -> None:
-    assert checked_arguments("open", {}) == {"door": 1}
+    assert checked_arguments("open_once", {}) == {"door": 1}
     assert checked_arguments("write", {"point": "a", "value": 3}) == {"point": "a", "value": 3.0}
 
 
 def test_only_a_door_that_lets_one_person_in_may_not_be_told_twice() -> None:
-    assert [name for name, action in ACTIONS.items() if not action.is_idempotent] == ["open"]
+    assert [name for name, action in ACTIONS.items() if not action.is_idempotent] == ["open_once"]
 
 
 def test_secret_arguments_are_shown_nowhere() -> None:
     shown = shown_arguments("put_pass", PASS | {"pin": "4711"})
     assert shown == PASS | {"card": HIDDEN, "pin": HIDDEN}
     assert shown_arguments("unknown", PASS) == {}
-    assert shown_arguments("take_pass", {"pass_id": "a", "card": "12345678"}) == {"pass_id": "a"}
+    assert shown_arguments("take_pass", {"pass": "a", "card": "12345678"}) == {"pass": "a"}
 
 
 # secrets on their way

@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.api.live import LiveHub
 from collector.app import create_app
+from collector.control.desk import CommandDesk
 from collector.identity.tokens import issue_api_token
 from collector.store import schema
 from collector.store.engine import Store
+from models.command import CommandKey
 from models.times import HOUR_MS, Clock, hour_of
 
 TOKENS_MADE_MS = 1_700_000_000_000
@@ -240,7 +242,8 @@ class World:
 
 def an_app(store: Store, clock: Clock, live: LiveHub, **more: Any) -> FastAPI:
     """The application, in the real time in which the tokens of `World.token` are good."""
-    return create_app(store, clock, live=live, real_now_ms=lambda: REAL_NOW_MS, **more)
+    desk = CommandDesk(store, clock, CommandKey.from_bytes(bytes(32)))
+    return create_app(store, clock, live=live, desk=desk, real_now_ms=lambda: REAL_NOW_MS, **more)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import chain, combinations
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from collector.api.live import LiveHub
 from collector.identity.tokens import SCOPES, issue_api_token, revoke_api_token
-from collector.store.schema import alert, alert_change, finding, gateway, quarantine
+from collector.store.schema import alert, alert_change, command, command_change, finding, gateway, quarantine
 from collector.store.schema import event as events
 from tests.support.collector import StandingClock
 from tests.support.collector_world import REAL_NOW_MS, TOKENS_MADE_MS, World, an_app, client_of, serving
@@ -25,6 +25,7 @@ class Route:
     scope: str
     query: str = ""
     by_site: bool = True  # takes ?site=
+    body: dict[str, Any] | None = None
 
 
 ROUTES: Final = {
@@ -42,6 +43,13 @@ ROUTES: Final = {
     ("get", "/api/v1/stream"): Route("read"),
     ("post", "/api/v1/alerts/{site}/{alert_id}/acknowledge"): Route("alerts:write", by_site=False),
     ("post", "/api/v1/alerts/{site}/{alert_id}/resolve"): Route("alerts:write", by_site=False),
+    ("post", "/api/v1/devices/{site}/{device}/commands"): Route(
+        "commands:write",
+        by_site=False,
+        body={"id": "c-2", "action": "write", "arguments": {"point": "a", "value": 1}},
+    ),
+    ("get", "/api/v1/commands"): Route("read"),
+    ("get", "/api/v1/commands/{site}/{command_id}"): Route("read", by_site=False),
     ("post", "/api/v1/gateways/{gateway_id}/revoke"): Route("gateways:write", by_site=False),
     ("get", "/metrics"): Route("read", by_site=False),
 }
@@ -51,6 +59,7 @@ STREAM: Final = ("get", "/api/v1/stream")
 
 def address(key: tuple[str, str], site: str = "own", query: str = "") -> str:
     path = key[1].replace("{site}", site).replace("{point_id}", "1").replace("{alert_id}", "1")
+    path = path.replace("{device}", "1").replace("{command_id}", "c-1")
     path = path.replace("{gateway_id}", "gw-mine" if site == "own" else f"gw-{OTHERS}")
     return f"{path}?{ROUTES[key].query}&{query}".rstrip("&?")
 
@@ -91,6 +100,32 @@ async def fill(world: World, code: str, mark: str) -> int:
         received_ms=world.now_ms - 400,
     )
     await world.add(
+        command,
+        site_id=site,
+        id="c-1",
+        number=1,
+        origin="collector",
+        gateway_id=f"gw-{mark}",
+        device_id=mark,
+        action="write",
+        arguments={"point": mark},
+        issued_by=mark,
+        issued_ms=world.now_ms,
+        expires_ms=world.now_ms + 60_000,
+        state="waiting",
+        outcome={"detail": mark},
+        changed_ms=world.now_ms,
+    )
+    await world.add(
+        command_change,
+        site_id=site,
+        command_id="c-1",
+        number=1,
+        state="waiting",
+        by=mark,
+        at_ms=world.now_ms,
+    )
+    await world.add(
         quarantine,
         site_id=site,
         epoch_id=epoch,
@@ -126,7 +161,7 @@ async def test_nothing_is_answered_without_a_good_token(app: FastAPI, two_sites:
     for token in (None, "ght_invented", "", revoked, expired):
         async with client_of(app, token) as client:
             for key in ROUTES:
-                answer = await client.request(key[0], address(key))
+                answer = await client.request(key[0], address(key), json=ROUTES[key].body)
                 assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), (
                     key,
                     token,
@@ -143,7 +178,7 @@ async def test_each_scope_opens_its_own_routes_and_no_other(app: FastAPI, two_si
             for key, route in ROUTES.items():
                 if key == STREAM and route.scope in scopes:
                     continue  # it does not end; see the test below
-                answer = await client.request(key[0], address(key))
+                answer = await client.request(key[0], address(key), json=ROUTES[key].body)
                 if route.scope in scopes:
                     assert answer.status_code in (200, 409), (key, scopes, answer.text)
                 else:
@@ -158,7 +193,7 @@ async def test_a_token_of_one_site_sees_nothing_of_another(app: FastAPI, two_sit
         for key, route in ROUTES.items():
             if key == STREAM:
                 continue
-            answer = await client.request(key[0], address(key))
+            answer = await client.request(key[0], address(key), json=ROUTES[key].body)
             assert OTHERS not in answer.text, key
             if key == ("get", "/metrics"):
                 assert answer.status_code == 403  # its figures are of all sites
@@ -166,7 +201,9 @@ async def test_a_token_of_one_site_sees_nothing_of_another(app: FastAPI, two_sit
             assert answer.status_code == 200, (key, answer.text)
             assert "mine" in answer.text or "own" in answer.text or answer.json()["items"], key
             if "{" in key[1]:
-                assert (await client.request(key[0], address(key, "theirs"))).status_code == 404, key
+                assert (
+                    await client.request(key[0], address(key, "theirs"), json=route.body)
+                ).status_code == 404, key
             if route.by_site:
                 other = await client.request(key[0], address(key, query="site=theirs"))
                 unknown = await client.request(key[0], address(key, query="site=nowhere"))
@@ -180,13 +217,17 @@ async def test_a_token_of_one_site_changes_nothing_of_another(app: FastAPI, two_
         for action in ("acknowledge", "resolve"):
             assert (await client.post(f"/api/v1/alerts/theirs/1/{action}")).status_code == 404
         assert (await client.post(f"/api/v1/gateways/gw-{OTHERS}/revoke")).status_code == 404
+        given = ROUTES["post", "/api/v1/devices/{site}/{device}/commands"].body
+        assert (await client.post("/api/v1/devices/theirs/1/commands", json=given)).status_code == 404
     async with two_sites.store.read() as connection:
         states = (await connection.execute(select(alert.c.site_id, alert.c.state))).all()
         changes = (await connection.execute(select(alert_change.c.by))).scalars().all()
+        commands = (await connection.execute(select(command.c.id))).scalars().all()
         revoked = (await connection.execute(select(gateway.c.id).where(gateway.c.state == "revoked"))).all()
     assert {state for _, state in states} == {"firing"}
     assert revoked == []
     assert set(changes) == {"collector"}
+    assert set(commands) == {"c-1"}
 
 
 async def test_a_reader_changes_nothing(app: FastAPI, two_sites: World) -> None:
@@ -194,6 +235,8 @@ async def test_a_reader_changes_nothing(app: FastAPI, two_sites: World) -> None:
     async with client_of(app, token) as client:
         for action in ("acknowledge", "resolve"):
             assert (await client.post(f"/api/v1/alerts/own/1/{action}")).status_code == 403
+        given = ROUTES["post", "/api/v1/devices/{site}/{device}/commands"].body
+        assert (await client.post("/api/v1/devices/own/1/commands", json=given)).status_code == 403
     async with two_sites.store.read() as connection:
         assert set((await connection.execute(select(alert.c.state))).scalars()) == {"firing"}
 

@@ -56,6 +56,8 @@ def test_every_parameter_is_described(app: FastAPI) -> None:
         (shapes.ConsumptionItem, examples.CONSUMPTION),
         (shapes.AlertItem, examples.ALERT),
         (shapes.StreamAlert, examples.STREAM_ALERT),
+        (shapes.CommandItem, examples.COMMAND),
+        (shapes.CommandRecord, examples.COMMAND_RECORD),
         (shapes.FindingItem, examples.FINDING),
         (shapes.QuarantineItem, examples.QUARANTINE),
     ],

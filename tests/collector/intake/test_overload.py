@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from collector.api.live import LiveHub
 from collector.app import create_app
+from collector.control.desk import CommandDesk
 from collector.identity.ca import CertificateAuthority, GatewayRequest
 from collector.identity.enrolment import Enrolment
 from collector.intake.refusals import IntakeBusy
 from collector.intake.service import MAX_WAITING_BATCHES, MAX_WAITING_BYTES, Intake
 from collector.store.engine import Store
+from models.command import CommandKey
 from models.envelope import MAX_ENVELOPE_BYTES
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading
 
@@ -31,7 +33,10 @@ async def client(
     """Requests as they arrive behind TLS, from the gateway `sender`."""
     authority = CertificateAuthority.create(datetime.now(UTC))
     enrolment = Enrolment(store, authority, b"", b"")
-    app = create_app(store, standing.clock, live=LiveHub(store), intake=intake, enrolment=enrolment)
+    desk = CommandDesk(store, standing.clock, CommandKey.generate())
+    app = create_app(
+        store, standing.clock, live=LiveHub(store), desk=desk, intake=intake, enrolment=enrolment
+    )
     request = GatewayRequest.parse(sender.csr_pem())
     der = authority.certify_gateway(request, sender.gateway_id, datetime.now(UTC)).public_bytes(Encoding.DER)
 
