@@ -114,9 +114,12 @@ class ChirpStackListener:
         if sensor is None:
             self._stranger(heard.eui)
             return []
-        touched[sensor.eui] = sensor
-        measured_ms, told = self._measured(heard.time_ms, now_ms)
-        return [*told, *sensor.take(heard, measured_ms, now_ms, now_s)]
+        measured_ms, items = self._measured(heard.time_ms, now_ms)
+        before = sensor.memory
+        items += sensor.take(heard, measured_ms, now_ms, now_s)
+        if sensor.memory is not before:
+            touched[sensor.eui] = sensor
+        return items
 
     async def _watch(self, sink: Sink) -> None:
         """Tell of each sensor that says nothing, when it is due."""

@@ -63,7 +63,8 @@ class Sensor:
         self._decoder = SensorDecoder(profile, parameters, device_id)
         self._period_s = period_s
         self._limit_s = settled.get("silent_periods", SILENT_PERIODS) * period_s
-        self._memory = Memory()
+        self.memory = Memory()
+        """Never changed, only replaced: who has it can tell whether something was learnt."""
         self._refusals: dict[str, _Refusals] = {}
         self.due_s = 0.0
         """On the monotonic clock: when it is too long silent, and while it is, when to say so again."""
@@ -75,31 +76,26 @@ class Sensor:
     @property
     def remembered(self) -> str:
         """What the mark must hold."""
-        return to_mark(self._memory)
-
-    @property
-    def heard_ms(self) -> int | None:
-        """When the newest uplink was measured."""
-        return self._memory.heard_ms
+        return to_mark(self.memory)
 
     def restore(self, mark: str | None, now_ms: int, now_s: float) -> None:
         """Begin with what a mark says; what was in memory is forgotten, for it may not have been stored."""
-        self._memory = from_mark(mark)
-        self._heard(now_ms if self._memory.heard_ms is None else self._memory.heard_ms, now_ms, now_s)
+        self.memory = from_mark(mark)
+        self._heard(now_ms if self.memory.heard_ms is None else self.memory.heard_ms, now_ms, now_s)
         self.due_s = max(self.due_s, now_s + BACKLOG_S)
 
     def take(self, heard: Heard, measured_ms: int, received_ms: int, now_s: float) -> list[Item]:
         """What follows from one message that was measured at that time. Nothing, when it came before."""
         message = heard.message
         message_id = message.deduplication_id or _digest(message)
-        if self._memory.knows(message_id):
+        if self.memory.knows(message_id):
             return []
-        self._memory = self._memory.noting(message_id)
+        self.memory = self.memory.noting(message_id)
         match message:
             case Uplink():
                 return self._uplink(message, heard.time_ms, measured_ms, received_ms, now_s)
             case Join():
-                self._memory = self._memory.begin(message.dev_addr, heard.time_ms)
+                self.memory = self.memory.begin(message.dev_addr, heard.time_ms)
                 data = {"dev_addr": message.dev_addr}
                 return [self._event("radio.joined", data, measured_ms, received_ms)]
             case NetworkStatus():
@@ -129,7 +125,7 @@ class Sensor:
     def _uplink(
         self, uplink: Uplink, time_ms: int | None, measured_ms: int, received_ms: int, now_s: float
     ) -> list[Item]:
-        verdict, self._memory = self._memory.judge(uplink.dev_addr, uplink.f_cnt, time_ms)
+        verdict, self.memory = self.memory.judge(uplink.dev_addr, uplink.f_cnt, time_ms)
         if verdict is Verdict.REPEATED:
             return []
         if verdict is Verdict.TOO_OLD:
@@ -146,7 +142,7 @@ class Sensor:
         if payload.unread:
             detail = f"the last {payload.unread} bytes begin with an unknown channel"
             items += self.refuse("unknown-channel", detail, received_ms, now_s)
-        was_occupied = None if is_late else self._memory.occupied
+        was_occupied = None if is_late else self.memory.occupied
         items += self._decoder.readings(payload, was_occupied, measured_ms, received_ms)
         if payload.event is not None:
             data = {**payload.facts, "f_cnt": uplink.f_cnt, **({"history": True} if is_late else {})}
@@ -155,7 +151,7 @@ class Sensor:
 
     def _in_order(self, measured_ms: int, received_ms: int, *, is_late: bool) -> int:
         """The time of an uplink, in the order of the counters: clocks jump, and counters do not."""
-        newest_ms = self._memory.heard_ms
+        newest_ms = self.memory.heard_ms
         if newest_ms is None:
             return measured_ms
         if is_late:
@@ -172,10 +168,10 @@ class Sensor:
         if is_late:
             return items
         told = [item for item in items if isinstance(item, Reading) and item.point == OCCUPIED]
-        self._memory = msgspec.structs.replace(
-            self._memory,
+        self.memory = msgspec.structs.replace(
+            self.memory,
             heard_ms=measured_ms,
-            occupied=bool(told[0].value) if told and told[0].value is not None else self._memory.occupied,
+            occupied=bool(told[0].value) if told and told[0].value is not None else self.memory.occupied,
         )
         self.state.answered_ms = received_ms
         if told:
@@ -191,8 +187,8 @@ class Sensor:
     def _log(
         self, message: NetworkLog, time_ms: int | None, measured_ms: int, received_ms: int
     ) -> list[Item]:
-        if message.code == COUNTER_RESET and self._memory.now is not None:
-            self._memory = self._memory.begin(self._memory.now.address, time_ms)
+        if message.code == COUNTER_RESET and self.memory.now is not None:
+            self.memory = self.memory.begin(self.memory.now.address, time_ms)
         data = {"level": message.level, "code": message.code, "description": message.description[:MOST_TEXT]}
         return [self._event("radio.log", data, measured_ms, received_ms)]
 
