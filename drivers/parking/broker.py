@@ -53,6 +53,17 @@ class BrokerRefused(NeedsAHuman):
     """The broker, or a file that is needed to reach it, must be put right first."""
 
 
+class _TidySocket(ssl.SSLSocket):
+    """Closes itself when the other side turns out not to be who it should be: the library forgets to."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
     """Where a broker is and who we are there. The password stays in its file until it is needed."""
@@ -161,7 +172,9 @@ def _read_secrets(broker: Broker) -> tuple[str | None, ssl.SSLContext | None]:
     if broker.ca_file is None:
         return password, None
     try:
-        return password, ssl.create_default_context(cafile=str(broker.ca_file))
+        context = ssl.create_default_context(cafile=str(broker.ca_file))
+        context.sslsocket_class = _TidySocket
+        return password, context
     except (OSError, ssl.SSLError) as err:
         what = f"{broker.ca_file}: is no certificate authority that can be read ({err})"
         raise BrokerRefused(f"{what}; correct ca_file of the bus") from err

@@ -39,7 +39,8 @@ class ChirpStackListener:
         self._sensors = {sensor.eui: sensor for sensor in sensors}
         self._strangers: set[str] = set()
         self._putting = asyncio.Lock()  # what one sensor says and that it is silent must not cross
-        self._gone_since_ms: int | None = None
+        self.gone_since_ms: int | None = None
+        """Since when there is no connection to the broker, once there was an attempt at one."""
         self._is_clock_wrong = False
         self.refused: Counter[str] = Counter()
         """How many messages were refused, by reason."""
@@ -157,15 +158,15 @@ class ChirpStackListener:
             _log.warning("%s: %s is no device of this bus; what it says is left out", self._bus, eui)
 
     def _is_gone(self, err: Exception) -> None:
-        if self._gone_since_ms is None:
-            self._gone_since_ms = self._clock.now_ms()
-            _log.warning("%s: no broker since %s: %s", self._bus, utc_text(self._gone_since_ms), err)
+        if self.gone_since_ms is None:
+            self.gone_since_ms = self._clock.now_ms()
+            _log.warning("%s: no broker since %s: %s", self._bus, utc_text(self.gone_since_ms), err)
 
     def _is_back(self) -> None:
-        if self._gone_since_ms is not None:
-            away_s = (self._clock.now_ms() - self._gone_since_ms) / 1000
+        if self.gone_since_ms is not None:
+            away_s = (self._clock.now_ms() - self.gone_since_ms) / 1000
             _log.warning("%s: the broker is back after %.0f s", self._bus, away_s)
-            self._gone_since_ms = None
+            self.gone_since_ms = None
 
 
 def _eui_of(topic: str) -> str:
