@@ -101,6 +101,7 @@ class Exchange:
     received_ms: int
 
 
+@runtime_checkable
 class TracedDriver(Driver, Protocol):
     """A driver that can show what went over the wire."""
 

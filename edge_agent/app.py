@@ -15,6 +15,7 @@ from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.buses import Tools, make_buses
 from edge_agent.config import Config
+from edge_agent.control.service import Control
 from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
 from edge_agent.https import HttpsCarrier
 from edge_agent.identity import EXPIRED, Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
@@ -93,6 +94,16 @@ class _Agent:
                 on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),
             ),
         )
+        self._control = Control(
+            config,
+            self._buses,
+            buffer=buffer,
+            sink=sink,
+            clock=clock,
+            connect=self._make_carrier,
+            another_identity=self._another_identity,
+            is_time_known=lambda: timekeeper.is_set,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         async with self._health():
@@ -101,10 +112,13 @@ class _Agent:
                 keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
                 keep_time = tasks.create_task(self._timekeeper.run(self._sink.put), name="time")
                 tasks.create_task(self._supervised(self._deliver), name="uplink")
+                control = tasks.create_task(self._supervised(self._control.run), name="control")
                 polls = [tasks.create_task(bus.run(), name=f"bus {bus.bus}") for bus in self._buses]
                 await stop.wait()
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
+                await self._control.finish()
                 await self._finish_polls(polls)
+                control.cancel()
                 keep_trying.cancel()
                 keep_time.cancel()
                 await self._sink.flush()

@@ -1,11 +1,13 @@
 """Carries envelopes over HTTPS with the gateway's certificate."""
 
+import base64
 import contextlib
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 from edge_agent.carrier import CollectorBusy, CollectorRefused, Told
 from edge_agent.identity import Identity
 from edge_agent.tls import CollectorUnreachable, check_time, explain
-from models.protocol import CLOCK_HEADER, PROBLEM, Receipt
+from models.protocol import CLOCK_HEADER, PROBLEM, CommandOffer, Receipt
 
 CONNECT_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 60.0  # a collector under load answers late; sooner would only add to its load
@@ -77,6 +79,16 @@ class HttpsCarrier:
             return Receipt.model_validate_json(response.content)
         except ValidationError:
             raise CollectorUnreachable(self._url, "what answers there is no collector") from None
+
+    async def ask_commands(self, *, got: Sequence[str], everything: bool, wait_s: float) -> list[bytes]:
+        """See `edge_agent.control.fetch.Asking`."""
+        asked = {"wait_s": f"{wait_s:g}", "got": list(got), "everything": str(everything).lower()}
+        response = await self._send("GET", "/gateway/v1/commands?" + urlencode(asked, doseq=True), b"")
+        try:
+            offer = CommandOffer.model_validate_json(response.content)
+            return [base64.b64decode(signed, validate=True) for signed in offer.commands]
+        except ValueError:  # pydantic's ValidationError is one
+            raise CollectorUnreachable(self._url, "what answers there offers no commands") from None
 
     async def close(self) -> None:
         await self._client.aclose()

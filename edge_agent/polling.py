@@ -5,11 +5,20 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from drivers.contract import ActingDriver, CommandRefused, DeviceState, DeviceUnreachable, Driver, Sink
+from drivers.contract import (
+    ActingDriver,
+    CommandRefused,
+    DeviceState,
+    DeviceUnreachable,
+    Driver,
+    Exchange,
+    Sink,
+    TracedDriver,
+)
 from edge_agent.waiting import sleep_unless
 from models.errors import BadInput
 from models.reading import Quality, Reading, Reason
@@ -73,12 +82,11 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Order:
-    """What a device is told to do, and who waits for the outcome."""
+    """What is to be done with a device out of turn, and who waits for the outcome."""
 
     turn: _Turn
-    action: str
-    arguments: Mapping[str, Any]
-    done: asyncio.Future[dict[str, Any]]
+    work: Callable[[Driver], Awaitable[Any]]
+    done: asyncio.Future[Any]
 
 
 class Arbiter:
@@ -122,10 +130,32 @@ class Arbiter:
 
     async def act(self, device_id: str, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """See `edge_agent.buses.contract.Bus`."""
+
+        async def work(driver: Driver) -> dict[str, Any]:
+            if not isinstance(driver, ActingDriver):
+                raise CommandRefused(device_id, action, "it can only be read")
+            return await driver.act(action, arguments)
+
+        result: dict[str, Any] = await self._out_of_turn(device_id, work)
+        return result
+
+    async def read(self, device_id: str) -> tuple[list[Reading], list[Exchange]]:
+        """See `edge_agent.buses.contract.AskedBus`."""
+
+        async def work(driver: Driver) -> tuple[list[Reading], list[Exchange]]:
+            if not isinstance(driver, TracedDriver):
+                raise CommandRefused(device_id, "read", "its driver cannot show the bytes")
+            return await driver.read_traced()
+
+        result: tuple[list[Reading], list[Exchange]] = await self._out_of_turn(device_id, work)
+        return result
+
+    async def _out_of_turn(self, device_id: str, work: Callable[[Driver], Awaitable[Any]]) -> Any:
+        """Let it be done before anything that is only due, and return what came of it."""
         [turn] = [turn for turn in self._turns if turn.device.id == device_id]
         if self._stopping:
             raise DeviceUnreachable(self.bus, "the agent is stopping")
-        order = _Order(turn, action, arguments, asyncio.get_running_loop().create_future())
+        order = _Order(turn, work, asyncio.get_running_loop().create_future())
         self._orders.append(order)
         self._news.set()
         return await order.done
@@ -211,16 +241,13 @@ class Arbiter:
             self._on_missed(self.bus, missed)
 
     async def _obey(self, order: _Order) -> None:
-        """Do what a device was told to; who told it hears how that went."""
+        """Do what was ordered; who ordered it hears how that went."""
         if order.done.done():
-            return  # who told it has gone
-        driver = order.turn.device.driver
+            return  # who ordered it has gone
         try:
-            if not isinstance(driver, ActingDriver):
-                raise CommandRefused(order.turn.device.id, order.action, "it can only be read")
             async with asyncio.timeout(READ_LIMIT_S):
                 await self._open(order.turn)
-                result = await driver.act(order.action, order.arguments)
+                result = await order.work(order.turn.device.driver)
         except Exception as err:
             if not order.done.done():
                 order.done.set_exception(err)

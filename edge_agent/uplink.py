@@ -11,6 +11,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge_agent.backoff import Backoff
 from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Cut
 from edge_agent.carrier import Carrier, CollectorBusy, CollectorRefused, Told
 from edge_agent.timekeeper import Timekeeper
@@ -21,8 +22,6 @@ from models.errors import GatehouseError, NeedsAHuman, RetryLater
 from models.protocol import Code, Receipt
 from models.times import Clock
 
-SHORTEST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 300.0
 RESEND_AGAIN_S: Final = 3600.0  # a collector that still misses what it was sent again has another problem
 RESEND_AT_ONCE: Final = 50  # envelopes for one receipt; the next receipt asks for the rest
 
@@ -98,10 +97,9 @@ class Uplink:
         self._buffer, self._carrier, self._sender, self._clock = buffer, carrier, sender, clock
         self._live_every_s, self._max_items = live_every_s, max_items
         self._timekeeper = timekeeper
-        self._rng = rng or random.Random()  # noqa: S311  # spreads gateways in time, keeps no secret
+        self._backoff = Backoff(rng)
         self._on_delivered = on_delivered
         self._content_key: ContentKey | None = None  # fresh in each process: no nonce can come twice
-        self._attempt = 0
         self._last_kind = ""  # of error; said once
         self._suspect_to: int | None = None  # the wrong item is not behind this number
         self._put_aside = 0  # items refused since the last success
@@ -114,7 +112,8 @@ class Uplink:
             try:
                 await self._send_all()
             except (RetryLater, NeedsAHuman) as err:
-                await self._clock.sleep(self._pause_s(err))
+                self._note(err)
+                await self._clock.sleep(self._backoff.pause_s(err))
             else:
                 full = self._buffer.wait_unsealed(self._max_items)
                 await first_of(self._clock.sleep(self._live_every_s), full)
@@ -294,18 +293,6 @@ class Uplink:
         self._put_aside += 1
         return True
 
-    def _pause_s(self, err: GatehouseError) -> float:
-        """How long to wait: full jitter, so that a thousand gateways do not come back as one."""
-        self._note(err)
-        self._attempt += 1
-        if isinstance(err, NeedsAHuman):
-            return self._rng.uniform(LONGEST_PAUSE_S / 2, LONGEST_PAUSE_S)
-        longest_s = min(LONGEST_PAUSE_S, SHORTEST_PAUSE_S * 2.0**self._attempt)
-        pause_s = self._rng.uniform(SHORTEST_PAUSE_S, longest_s)
-        if isinstance(err, CollectorBusy):
-            return err.retry_after_s + pause_s
-        return pause_s
-
     def _note(self, err: GatehouseError) -> None:
         """Count every failure; say it when it is another than the last."""
         kind = _kind(err)
@@ -322,7 +309,8 @@ class Uplink:
         self.state.problem, self.state.needs_a_human = "", False
         self.state.delivered_batches += 1
         self.state.last_receipt_ms = self._clock.now_ms()
-        self._attempt = self._put_aside = 0
+        self._put_aside = 0
+        self._backoff.reset()
         self._last_kind = ""
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from drivers.contract import DeviceState, Sink
+from drivers.contract import DeviceState, Exchange, Sink
 from edge_agent.bays import Bays
 from models.reading import Reading
 from models.times import Clock
@@ -27,6 +27,17 @@ class Bus(Protocol):
 
     async def act(self, device_id: str, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """See `drivers.contract.ActingDriver`; waits for its turn on the bus, ahead of reads."""
+
+
+@runtime_checkable
+class AskedBus(Bus, Protocol):
+    """A bus whose devices are asked, which can also be done because somebody wants to see it."""
+
+    async def read(self, device_id: str) -> tuple[list[Reading], list[Exchange]]:
+        """Ask one device now, with the bytes; nothing of it is stored. Waits for its turn as `act` does.
+
+        Raises CommandRefused for a device that cannot show them, and what else keeps it from being asked.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

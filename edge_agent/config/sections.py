@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from models.actions import Group
+
 MIN_BUFFER_MB = 16
 
 
@@ -42,6 +44,12 @@ class UplinkSection(Section):
     max_items: int = Field(default=5000, ge=1, le=50_000, description="readings and events in one batch")
 
 
+class CommandsSection(Section):
+    allow: tuple[Group, ...] = Field(
+        default=(), description="what the collector may have done here; a technician on site may always"
+    )
+
+
 class ModbusTcp(Section):
     """A device or converter that speaks Modbus TCP."""
 
@@ -70,7 +78,7 @@ class SerialServer(Section):
 class Ble(Section):
     """The Bluetooth radio of the gateway."""
 
-    adapter: str = Field(default="hci0", min_length=1)
+    adapter: str = Field(default="hci0", pattern=r"^[a-z]+[0-9]+$", description="hci0 is the first")
     scanning: Literal["passive", "active"] = Field(
         default="active", description="passive needs BlueZ with its experimental features"
     )
@@ -209,6 +217,7 @@ class ConfigFile(Section):
     health: HealthSection = HealthSection()
     buffer: BufferSection = BufferSection()
     uplink: UplinkSection = UplinkSection()
+    commands: CommandsSection = CommandsSection()
     buses: tuple[BusSection, ...] = Field(default=(), description="what devices are connected to")
     devices: tuple[DeviceSection, ...] = Field(default=(), description="what is read")
     devices_csv: str | None = Field(

@@ -54,6 +54,7 @@ class Answer:
 Scripted = Answer | Callable[[Answer], Answer]
 
 LOST = Answer(None)
+COMMANDS = "/gateway/v1/commands"
 
 
 def problem(status: int, code: str, **more: object) -> Answer:
@@ -148,12 +149,16 @@ class Collector:
             tasks = dict(conversations)
             for writer in tasks.values():
                 writer.transport.abort()
+            for task in tasks:
+                task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await server.wait_closed()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ssl.SSLError, asyncio.IncompleteReadError):
             while (request := await self._read(reader, writer)) is not None:
+                if request.path.startswith(COMMANDS):
+                    await asyncio.Event().wait()  # this collector has none to give: the question stays open
                 answer = self._answer(request)
                 if answer.status is None:
                     return
@@ -177,7 +182,8 @@ class Collector:
         self.payload_bytes += length
         tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
         request = Request(method, path, body, bool(tls.getpeercert(binary_form=True)))
-        self.requests.append(request)
+        if not path.startswith(COMMANDS):
+            self.requests.append(request)
         return request
 
     def _answer(self, request: Request) -> Answer:

@@ -1,0 +1,137 @@
+"""Puts together what a running agent needs for commands: from the collector, and from whoever is on site."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from edge_agent.buffer.contract import Buffer
+from edge_agent.buses.contract import AskedBus, Bus
+from edge_agent.config import Config
+from edge_agent.control.executor import Executor
+from edge_agent.control.fetch import Fetcher
+from edge_agent.control.inbox import Inbox
+from edge_agent.control.on_site import SOCKET, Answer, Peer, Question, serve_on_site
+from edge_agent.control.orders import Ended, Order
+from edge_agent.https import HttpsCarrier
+from edge_agent.identity import Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
+from edge_agent.sink import BufferSink
+from edge_agent.waiting import first_of
+from models.actions import ArgumentsWrong, checked_arguments
+from models.errors import GatehouseError
+from models.times import Clock
+
+ON_SITE_LIFE_MS: Final = 120_000
+"""How long somebody who stands at the device waits. A bus that hangs is let go after as long."""
+
+LAST_COMMAND_S: Final = 1.0  # in real time, for one that is being done when the agent is to stop
+_STEP_S: Final = 0.02
+
+
+class Control:
+    """`run` until cancelled; `finish` before the buses end."""
+
+    def __init__(
+        self,
+        config: Config,
+        buses: Sequence[Bus],
+        *,
+        buffer: Buffer,
+        sink: BufferSink,
+        clock: Clock,
+        connect: Callable[[Identity], HttpsCarrier],
+        another_identity: Callable[[tuple[int, int] | None], Awaitable[None]],
+        is_time_known: Callable[[], bool],
+    ) -> None:
+        self._config, self._sink, self._clock = config, sink, clock
+        self._connect, self._another_identity = connect, another_identity
+        self._is_time_known = is_time_known
+        self._buses = buses
+        self._executor = Executor(buses, note=lambda marks: buffer.append([], marks), sink=sink, clock=clock)
+
+    async def run(self) -> None:
+        await self._executor.begin()
+        socket = self._config.state_dir / SOCKET
+        async with serve_on_site(socket, self._answer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._executor.run(), name="commands")
+            tasks.create_task(self._follow_collector(), name="fetch commands")
+
+    async def finish(self) -> None:
+        """Begin nothing more, and give what is being done a moment to end."""
+        self._executor.stop()
+        for _ in range(round(LAST_COMMAND_S / _STEP_S)):
+            if not self._executor.is_busy:
+                return
+            await asyncio.sleep(_STEP_S)
+
+    async def _follow_collector(self) -> None:
+        """Fetch with the identity that is on disk, and with another as soon as that is there."""
+        while True:
+            stamp = identity_stamp(self._config.state_dir)
+            try:
+                identity = await asyncio.to_thread(load_identity, self._config.state_dir)
+            except (NotEnrolled, IdentityDamaged):  # the uplink says so
+                await self._another_identity(stamp)
+                continue
+            connection = self._connect(identity)
+            try:
+                allowed = self._config.settings.commands.allow
+                inbox = Inbox(identity, allowed, self._executor, self._sink, self._clock)
+                fetcher = Fetcher(connection, inbox, clock=self._clock, is_time_known=self._is_time_known)
+                await first_of(fetcher.run(), self._another_identity(stamp))
+            finally:
+                await connection.close()
+
+    async def _answer(self, question: Question, peer: Peer) -> Answer:
+        bus = self._executor.bus_of(question.device)
+        if bus is None:
+            return Answer(
+                error=f"the running agent has no device '{question.device}'; "
+                "after a change of its configuration, restart it",
+                code="no-such-device",
+                buses=[bus.bus for bus in self._buses],
+            )
+        if question.do == "read":
+            return await _read(bus, question.device)
+        try:
+            arguments = checked_arguments(question.action, question.arguments)
+        except ArgumentsWrong as err:
+            return Answer(error=str(err), code="arguments")
+        order = on_site_order(
+            question.device, question.action, arguments, by=peer.name, now_ms=self._clock.now_ms()
+        )
+        return await ended_answer(await self._executor.submit(order))
+
+
+async def ended_answer(ended: "asyncio.Future[Ended] | None") -> Answer:
+    """What came of an order, once it has ended; or that nothing will come of it."""
+    if ended is not None:
+        await asyncio.wait([ended])  # not `await ended`: it may be cancelled, and this task is not
+        if not ended.cancelled():
+            return Answer(state=ended.result().state, outcome=ended.result().outcome)
+    return Answer(error="the agent is stopping; nothing was done", code="stopping")
+
+
+async def _read(bus: Bus, device_id: str) -> Answer:
+    if not isinstance(bus, AskedBus):
+        return Answer(error=f"{device_id} speaks by itself and cannot be asked", code="not-asked")
+    try:
+        readings, exchanges = await bus.read(device_id)
+    except GatehouseError as err:
+        return Answer(error=str(err), code="failed")
+    return Answer(readings=readings, exchanges=exchanges)
+
+
+def on_site_order(
+    device_id: str, action: str, arguments: dict[str, object], *, by: str, now_ms: int
+) -> Order:
+    """What somebody at the gateway wants; the arguments are checked."""
+    return Order(
+        id=f"site-{secrets.token_hex(8)}",
+        device_id=device_id,
+        action=action,
+        arguments=arguments,
+        by=by,
+        origin="on-site",
+        expires_ms=now_ms + ON_SITE_LIFE_MS,
+    )
