@@ -8,18 +8,8 @@ from typing import Any, Final
 
 from drivers.access.acts import Acts
 from drivers.access.cards import read_card, reversed_bits
-from drivers.access.osdp_line import (
-    Found,
-    Happening,
-    Online,
-    OsdpLine,
-    Outcome,
-    Reader,
-    Security,
-    Seen,
-    Status,
-    Typed,
-)
+from drivers.access.osdp_line import OsdpLine
+from drivers.access.osdp_says import Found, Happening, Online, Outcome, Reader, Security, Seen, Status, Typed
 from drivers.access.presence import Presence
 from drivers.access.waiting import Pauses
 from drivers.contract import CommandRefused, DeviceState, DeviceUnreachable, Sink
