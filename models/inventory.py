@@ -35,3 +35,4 @@ class DeviceDescription(msgspec.Struct, frozen=True, kw_only=True):
     profile_version: str
     period_s: float  # how often a reading of each point is to be expected while all is well
     points: tuple[PointDescription, ...]
+    unauthenticated: bool = False  # its values come through the air without a proof of who sent them

@@ -53,6 +53,7 @@ def describe(
         profile_version=profile.version,
         period_s=period_s,
         points=tuple(_describe_point(point, multiplier(point, settled)) for point in profile.points),
+        unauthenticated=profile.unauthenticated,
     )
 
 

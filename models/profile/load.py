@@ -9,8 +9,16 @@ from pydantic import TypeAdapter
 from models.document import Document, DocumentMistakes, Mistake, parse_document
 from models.document_hints import suggest
 from models.errors import NeedsAHuman
-from models.profile import access_checks, cjt188_checks, dlt645_checks, modbus_checks, parking_checks
+from models.profile import (
+    access_checks,
+    ble_checks,
+    cjt188_checks,
+    dlt645_checks,
+    modbus_checks,
+    parking_checks,
+)
 from models.profile.access import AccessProfile, OsdpProfile
+from models.profile.ble import BleProfile
 from models.profile.cjt188 import Cjt188Profile
 from models.profile.dlt645 import Dlt645Profile
 from models.profile.inherit import inherited
@@ -42,6 +50,7 @@ class Family(NamedTuple):
 
 FAMILIES: dict[str, Family] = {
     "access": Family(AccessProfile, access_checks.find_mistakes),
+    "ble": Family(BleProfile, ble_checks.find_mistakes),
     "cjt188": Family(Cjt188Profile, cjt188_checks.find_mistakes),
     "dlt645": Family(Dlt645Profile, dlt645_checks.find_mistakes),
     "modbus": Family(ModbusProfile, modbus_checks.find_mistakes),

@@ -102,6 +102,11 @@ class Profile(Section):
     )
     golden: tuple[Section, ...] = Field(default=(), description="frames with the values they carry")
 
+    @property
+    def unauthenticated(self) -> bool:
+        """Whether its values come through the air without a proof of who sent them."""
+        return False
+
     def point(self, name: str) -> Point:
         """The point of that name; KeyError when it has none."""
         for point in self.points:
