@@ -82,16 +82,11 @@ class DoorController:
         self._said = ""
         self._reason = Reason.UNREACHABLE  # why it is lost, once it is
         self._addresses: frozenset[str] = frozenset()
-        self._push = None if push is None else self._push_server(push)
+        self.push = None if push is None else self._push_server(push)
 
     @property
     def states(self) -> Sequence[DeviceState]:
         return [self._presence.state]
-
-    @property
-    def listen_port(self) -> int | None:
-        """Where it is pushed to; None: nowhere."""
-        return None if self._push is None else self._push.port
 
     async def run(self, sink: Sink) -> None:
         for part in (self._intake, self._presence, self._acts, self._passes):
@@ -103,8 +98,8 @@ class DoorController:
                 tasks.create_task(self._passes.run(), name=f"passes of {self._device_id}")
                 if self._profile.isapi.stream:
                     tasks.create_task(self._stream(), name=f"stream of {self._device_id}")
-                if self._push is not None:
-                    tasks.create_task(self._listen(self._push), name=f"pushes of {self._device_id}")
+                if self.push is not None:
+                    tasks.create_task(self._listen(self.push), name=f"pushes of {self._device_id}")
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:

@@ -146,7 +146,7 @@ class PartReader:
         at = self._buffer.find(self._delimiter, max(0, self._looked - len(self._delimiter)))
         if at < 0:
             if self._is_text and not self._overlong and _is_whole(self._buffer):
-                text = bytes(self._buffer)
+                text = bytes(self._buffer).strip()
                 self._buffer.clear()
                 self._start_between()
                 yield Part(text)
@@ -158,7 +158,7 @@ class PartReader:
                 self._overlong = True
                 self._keep_tail()
             return False
-        text = bytes(self._buffer[:at]).strip()
+        text = bytes(self._buffer[:at]).strip(b"-\r\n\t ")  # two more dashes, where they are doubled
         is_text, overlong = self._is_text, self._overlong
         del self._buffer[:at]
         self._start_between()

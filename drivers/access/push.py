@@ -66,6 +66,7 @@ class PushServer:
         self._path = path.encode()
         self._is_allowed, self._take, self._on_garbage, self._zone = is_allowed, take, on_garbage, zone
         self._connections = 0
+        self.ready = asyncio.Event()  # set while it listens; then `port` is where
         self.refused = 0  # requests of strangers, and bodies that could not be read
 
     async def run(self) -> None:
@@ -81,9 +82,11 @@ class PushServer:
                 why = (err.strerror or str(err)).split("] ")[-1]
                 raise CannotListen(self.host, self.port, why) from err
             self.port = server.sockets[0].getsockname()[1]
+            self.ready.set()
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
+                self.ready.clear()
                 server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

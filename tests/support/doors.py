@@ -79,10 +79,15 @@ async def a_controller(
 
 async def pushing(controller: SimulatedController, listener: DoorController) -> None:
     """Let the controller push to the listener, once that has a port."""
+    controller.delivery.push_url = f"http://127.0.0.1:{await push_port(listener)}{SECRET_PATH}"
+
+
+async def push_port(listener: DoorController) -> int:
+    """Where the listener is pushed to, once it listens."""
+    assert listener.push is not None
     async with asyncio.timeout(5):
-        while not listener.listen_port:
-            await asyncio.sleep(0)
-    controller.delivery.push_url = f"http://127.0.0.1:{listener.listen_port}{SECRET_PATH}"
+        await listener.push.ready.wait()
+    return listener.push.port
 
 
 def serials(events: list[Event]) -> list[int]:
