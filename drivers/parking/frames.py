@@ -1,7 +1,8 @@
-"""Frames of zone controllers: start byte, address, control, length, data, CRC-16, as the profile has them."""
+"""Frames of zone controllers, as the profile has them: start, address, control, length, data, CRC-16."""
 
 from typing import Final, NamedTuple
 
+from drivers.line import Found, Look
 from models.profile.parking_controller import ControllerSection, Crc
 
 MOST_DATA: Final = 1024  # no controller has so many detectors; a longer length is no length
@@ -24,12 +25,15 @@ _WAYS: Final[dict[Crc, _Way]] = {
 
 
 class Frame(NamedTuple):
-    """A whole frame with the right checksum."""
+    """A frame with the right checksum, or (size 0) what may become one once more bytes have come."""
 
-    address: int
-    control: int
-    data: bytes
-    size: int  # of all its bytes
+    address: int = 0
+    control: int = 0
+    data: bytes = b""
+    size: int = 0  # of all its bytes
+
+
+_BEGINNING: Final = Frame()
 
 
 class Codec:
@@ -39,6 +43,8 @@ class Codec:
         self._section = section
         self._way = _WAYS[section.crc]
         self._head = 3 + section.length_bytes
+        self._yes = section.reply_flag | section.function
+        self._no = self._yes | section.error_flag
 
     def request(self, unit: int) -> bytes:
         """That which asks a controller for the states of all its bays."""
@@ -48,19 +54,53 @@ class Codec:
         body = bytes([section.start, unit, section.function]) + length + data
         return body + self._crc(body)
 
-    def find(self, received: bytes, at: int) -> Frame | None | bool:
-        """The frame that begins at `at`; None: none can; True: one may, once more has come."""
+    def states(self, answer: bytes) -> bytes | None:
+        """The data of an answer; None when the controller says no."""
+        frame = self._at(answer, 0)
+        return frame.data if frame is not None and frame.control == self._yes else None
+
+    def look_for(self, unit: int, *, is_patient: bool) -> Look:
+        """Finds what a controller answers. The protocol does not number its questions: `is_patient` waits
+        for whether a second answer follows, since the first may be a late one to a question before."""
+
+        def look(received: bytes) -> Found:
+            strays: list[bytes] = []
+            noise_from = at = 0
+            unfinished: int | None = None
+            likely: bytes | None = None
+            while at < len(received):
+                frame = self._at(received, at)
+                if frame is None or not frame.size:
+                    if frame is not None and unfinished is None:
+                        unfinished = at
+                    at += 1
+                    continue
+                strays += filter(None, [received[noise_from:at]])
+                whole = received[at : at + frame.size]
+                at = noise_from = at + frame.size
+                if frame.address != unit or frame.control not in (self._yes, self._no):
+                    strays.append(whole)
+                elif unfinished is None and not is_patient:
+                    return Found(whole, tuple(strays), received[at:])
+                else:
+                    likely = whole
+            return Found(None, tuple(strays), received[noise_from:], likely)
+
+        return look
+
+    def _at(self, received: bytes, at: int) -> Frame | None:
+        """The frame that begins at `at`, or None when none can."""
         section = self._section
         if received[at] != section.start:
             return None
         if len(received) < at + self._head:
-            return True
+            return _BEGINNING
         length = int.from_bytes(received[at + 3 : at + self._head], section.length_order)
         if length > MOST_DATA:
             return None
         end = at + self._head + length
         if len(received) < end + 2:
-            return True
+            return _BEGINNING
         if received[end : end + 2] != self._crc(received[at:end]):
             return None
         return Frame(received[at + 1], received[at + 2], received[at + self._head : end], end + 2 - at)

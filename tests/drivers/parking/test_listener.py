@@ -16,6 +16,7 @@ from drivers.parking.broker import MOST_UNACKNOWLEDGED, Broker, BrokerRefused
 from drivers.parking.listener import ChirpStackListener
 from drivers.parking.sensor import Sensor
 from edge_agent.catalogue import Catalogue
+from models.profile import as_family
 from models.profile.parking_sensor import ParkingSensorProfile
 from models.reading import GATEWAY, Quality, Reading, Reason
 from models.times import Clock
@@ -37,12 +38,11 @@ from tests.support.parking_sink import ParkingSink
 pytestmark = needs_mosquitto
 
 BAY, OTHER, OTHER_EUI = "bay-1", "bay-2", "0202020202020202"
-BOSCH = Catalogue().load("bosch-parking-lot-sensor")
+BOSCH = as_family(Catalogue().load("bosch-parking-lot-sensor"), ParkingSensorProfile)
 HOUR_S = 3600.0
 
 
 def sensors(period_s: float = HOUR_S) -> list[Sensor]:
-    assert isinstance(BOSCH, ParkingSensorProfile)
     return [Sensor(id_, eui, BOSCH, {}, period_s) for id_, eui in ((BAY, EUI), (OTHER, OTHER_EUI))]
 
 
