@@ -9,7 +9,8 @@ from typing import Final
 MAX_BITS: Final = 96
 """Of one number. A value has 53, and nine more decimals another 30."""
 
-_WINDOW: Final = 26  # bytes: a code has up to 2 * MAX_BITS + 1 bits, and begins anywhere in a byte
+_LONGEST: Final = 2 * MAX_BITS + 1  # bits of a code
+_AT_ONCE: Final = 4096  # numbers whose bits are text at the same time, eight times as long
 
 
 def zigzag(number: int) -> int:
@@ -24,7 +25,7 @@ def unzigzag(number: int) -> int:
 
 def best_parameter(numbers: Sequence[int]) -> tuple[int, int]:
     """How many bits the numbers take with the parameter that suits them, and that parameter."""
-    sizes = sorted([number.bit_length() for number in numbers])
+    sizes = sorted(map(int.bit_length, numbers))
     middle = sizes[len(sizes) // 2] if sizes else 0
     return min((_cost(numbers, parameter), parameter) for parameter in range(max(0, middle - 2), middle + 1))
 
@@ -51,23 +52,33 @@ class BitReader:
         self._data = data
         self._at = 0
 
-    def read(self, parameter: int) -> int:
-        """The next number. Raise ValueError where there is none of at most `MAX_BITS`."""
-        byte, skipped = divmod(self._at, 8)
-        chunk = self._data[byte : byte + _WINDOW]
-        left = max(0, 8 * len(chunk) - skipped)
-        window = int.from_bytes(chunk, "big") & ((1 << left) - 1)
-        zeros = left - window.bit_length()
-        size = zeros + parameter + 1
-        if zeros + size > left or size > MAX_BITS + 1:
-            raise ValueError("a number is cut off")
-        self._at += zeros + size
-        return (window >> left - zeros - size) - (1 << parameter)
+    def read(self, count: int, parameter: int) -> list[int]:
+        """The next numbers. Raise ValueError where there are not so many, or one has more than `MAX_BITS`."""
+        numbers: list[int] = []
+        while len(numbers) < count:
+            numbers += self._read(min(count - len(numbers), _AT_ONCE), parameter)
+        return numbers
 
     def finish(self) -> None:
         """Raise ValueError when more is left than what fills the last byte."""
         if len(self._data) != (self._at + 7) // 8:
             raise ValueError("has more values than readings")
+
+    def _read(self, count: int, parameter: int) -> list[int]:
+        byte, at = divmod(self._at, 8)
+        chunk = self._data[byte : byte + count * _LONGEST // 8 + 2]
+        bits = f"{int.from_bytes(chunk, 'big'):0{8 * len(chunk)}b}" if chunk else ""
+        base = 1 << parameter
+        numbers = []
+        for _ in range(count):
+            one = bits.find("1", at)
+            end = 2 * one - at + parameter + 1
+            if one < 0 or end > len(bits) or end - one > MAX_BITS + 1:
+                raise ValueError("a number is cut off")
+            numbers.append(int(bits[one:end], 2) - base)
+            at = end
+        self._at = 8 * byte + at
+        return numbers
 
 
 def _cost(numbers: Sequence[int], parameter: int) -> int:

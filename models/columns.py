@@ -2,18 +2,20 @@
 
 The devices of one layout share a scale for each of its points: the fewest decimals with which all these
 values are integers. The first value of each series is coded by `models.firsts`; its further values follow as
-differences, in byte planes. A series that is no short decimal is written as float32 or float64 bits.
+differences, in byte planes. Series that are no short decimals are written as float32 or float64 bits.
 """
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate, chain, pairwise
 from operator import sub
 
 import msgspec
 
 from models.bits import BitReader, to_bytes
-from models.firsts import Scaled, code_row, read_row
+from models.firsts import Row, code_row, read_row
 from models.layout import Series
 from models.packing import differences, pack, reinterpret, sums, unpack, within
 
@@ -22,12 +24,13 @@ MAX_DECIMALS = 9
 _FLOAT32, _FLOAT64 = MAX_DECIMALS + 1, MAX_DECIMALS + 2
 _POWERS = [10.0**decimals for decimals in range(MAX_DECIMALS + 1)]
 _EXACT = 1 << 53  # above this a float no longer holds every integer
+_SAMPLE = 8  # values that tell how many decimals the others are likely to have
 
 
 class PackedValues(msgspec.Struct, array_like=True, frozen=True):
     """The values of a batch as it holds them, in the order of `Series.by_name`."""
 
-    decimals: bytes  # by cell
+    encodings: bytes  # by cell: decimals, or float32, or float64
     exceptions: bytes  # series that are not encoded as their cell says, each followed by how it is
     ways: bytes  # by name: how the first values are written
     firsts: bytes
@@ -38,47 +41,25 @@ class PackedValues(msgspec.Struct, array_like=True, frozen=True):
 
 def pack_values(columns: Sequence[list[float]], series: Series) -> PackedValues:
     """`columns` are by series."""
-    fewest = [_fewest_decimals(column) for column in columns]
-    by_cell = bytearray(max(series.cell, default=-1) + 1)
-    for cell, decimals in zip(series.cell, fewest, strict=True):
-        by_cell[cell] = max(by_cell[cell], decimals or 0)
-    exceptions: list[int] = []
-    ways = bytearray()
-    firsts: list[str] = []
-    nexts: list[int] = []
-    float32: list[int] = []
-    float64: list[int] = []
-    before: dict[int, Scaled] = {}
-    for row in series.by_name():
-        first: dict[int, Scaled] = {}
-        for index in row:
-            column, wanted = columns[index], by_cell[series.cell[index]]
-            if not column:
-                continue
-            encoding, integers = _scaled(column, fewest[index], wanted)
-            if integers:
-                first[series.device[index]] = (encoding, integers[0])
-                nexts += map(sub, integers[1:], integers)
-            elif array("f", column).tolist() == column:
-                encoding = _FLOAT32
-                float32 += differences(reinterpret("f", column, "I"))
-            else:
-                encoding = _FLOAT64
-                float64 += reinterpret("d", column, "q")
-            if encoding != wanted:
-                exceptions += (index, encoding)
-        way, coded = code_row(first, before)
+    writer = _Writer(columns, series)
+    before = Row()
+    ways, firsts = bytearray(), []
+    for cells in series.by_name():
+        row = Row()
+        for members in cells:
+            writer.write_cell(members, row)
+        way, coded = code_row(row, before)
         ways.append(way)
         firsts.append(coded)
-        before = first
+        before = row
     return PackedValues(
-        decimals=bytes(by_cell),
-        exceptions=pack(exceptions),
+        encodings=bytes(writer.encodings),
+        exceptions=pack(writer.exceptions),
         ways=bytes(ways),
         firsts=to_bytes("".join(firsts)),
-        nexts=pack(nexts),
-        float32=pack(float32),
-        float64=pack(float64),
+        nexts=pack(writer.nexts),
+        float32=pack(writer.float32),
+        float64=pack(writer.float64),
     )
 
 
@@ -88,25 +69,86 @@ def unpack_values(packed: PackedValues, series: Series, sizes: Sequence[int]) ->
     encodings = _encodings(packed, series)
     reader = BitReader(packed.firsts)
     nexts, float32, float64 = _Taken(packed.nexts), _Taken(packed.float32), _Taken(packed.float64)
-    before: dict[int, Scaled] = {}
-    for row, way in zip(series.by_name(), packed.ways, strict=True):
-        filled = [index for index in row if sizes[index]]
-        scales = {series.device[i]: encodings[i] for i in filled if encodings[i] <= MAX_DECIMALS}
-        before = read_row(reader, way, scales, before)
-        for index in filled:
-            size, encoding = sizes[index], encodings[index]
-            if encoding == _FLOAT32:
-                columns[index] = reinterpret("I", sums(float32.take(size)), "f")
-            elif encoding == _FLOAT64:
-                columns[index] = reinterpret("q", float64.take(size), "d")
+    before = Row()
+    for cells, way in zip(series.by_name(), packed.ways, strict=True):
+        filled = [index for members in cells for index in members if sizes[index]]
+        scaled = [index for index in filled if encodings[index] <= MAX_DECIMALS]
+        row = Row([series.device[index] for index in scaled], [encodings[index] for index in scaled])
+        read_row(reader, way, row, before)
+        for index, scale, first in zip(scaled, row.scales, row.values, strict=True):
+            if sizes[index] == 1:
+                columns[index] = [first / _POWERS[scale]]
             else:
-                power, (_, first) = _POWERS[encoding], before[series.device[index]]
-                integers = sums(nexts.take(size - 1), start=first, keep_start=True)
-                columns[index] = [integer / power for integer in integers]
+                power, steps = _POWERS[scale], nexts.take(sizes[index] - 1)
+                columns[index] = [integer / power for integer in accumulate(steps, initial=first)]
+        if len(scaled) < len(filled):
+            for index in filled:
+                if encodings[index] == _FLOAT32:
+                    columns[index] = reinterpret("I", sums(float32.take(sizes[index])), "f")
+                elif encodings[index] == _FLOAT64:
+                    columns[index] = reinterpret("q", float64.take(sizes[index]), "d")
+        before = row
     reader.finish()
     for taken in (nexts, float32, float64):
         taken.finish()
     return columns
+
+
+class _Writer:
+    """Collects how the series are encoded, and all values but the first ones."""
+
+    def __init__(self, columns: Sequence[list[float]], series: Series) -> None:
+        self._columns, self._series = columns, series
+        self.encodings = bytearray(max(series.cell, default=-1) + 1)
+        self.exceptions: list[int] = []
+        self.nexts: list[int] = []
+        self.float32: list[int] = []
+        self.float64: list[int] = []
+
+    def write_cell(self, members: list[int], row: Row) -> None:
+        """The series of one point of one layout; `row` gets their first values."""
+        filled = [index for index in members if self._columns[index]]
+        values = list(chain.from_iterable([self._columns[index] for index in filled]))
+        cell = self._series.cell[members[0]]
+        scaled = _scaled(values)
+        if scaled is None:
+            self._write_one_by_one(cell, filled, row)
+            return
+        decimals, integers = scaled
+        self.encodings[cell] = decimals
+        row.devices += [self._series.device[index] for index in filled]
+        row.scales += [decimals] * len(filled)
+        if len(integers) == len(filled):
+            row.values += integers
+            return
+        ends = accumulate([len(self._columns[index]) for index in filled], initial=0)
+        for start, end in pairwise(ends):
+            row.values.append(integers[start])
+            self.nexts += map(sub, integers[start + 1 : end], integers[start:end])
+
+    def _write_one_by_one(self, cell: int, filled: list[int], row: Row) -> None:
+        encodings: list[int] = []
+        for index in filled:
+            column = self._columns[index]
+            scaled = _scaled(column)
+            if scaled is not None:
+                decimals, integers = scaled
+                encodings.append(decimals)
+                row.devices.append(self._series.device[index])
+                row.scales.append(decimals)
+                row.values.append(integers[0])
+                self.nexts += map(sub, integers[1:], integers)
+            elif array("f", column).tolist() == column:
+                encodings.append(_FLOAT32)
+                self.float32 += differences(reinterpret("f", column, "I"))
+            else:
+                encodings.append(_FLOAT64)
+                self.float64 += reinterpret("d", column, "q")
+        [(usual, _)] = Counter(encodings).most_common(1)
+        self.encodings[cell] = usual
+        for index, encoding in zip(filled, encodings, strict=True):
+            if encoding != usual:
+                self.exceptions += (index, encoding)
 
 
 class _Taken:
@@ -129,7 +171,7 @@ class _Taken:
 
 def _encodings(packed: PackedValues, series: Series) -> list[int]:
     """How each series is encoded: its decimals, or float32, or float64."""
-    encodings = [packed.decimals[cell] for cell in series.cell]
+    encodings = [packed.encodings[cell] for cell in series.cell]
     exceptions = unpack(packed.exceptions)
     within(exceptions[::2], len(encodings))
     for index, encoding in zip(exceptions[::2], exceptions[1::2], strict=True):
@@ -138,28 +180,19 @@ def _encodings(packed: PackedValues, series: Series) -> list[int]:
     return encodings
 
 
-def _fewest_decimals(column: list[float]) -> int | None:
-    """The fewest decimals with which every value is an integer; None if there are none."""
-    if not all(map(math.isfinite, column)):
+def _scaled(values: list[float]) -> tuple[int, list[int]] | None:
+    """The fewest decimals with which all values are integers, and these; None if there are none."""
+    if not all(map(math.isfinite, values)):
         return None
-    if not all(column) and any(math.copysign(1.0, value) < 0 for value in column if value == 0):
+    if not all(values) and any(math.copysign(1.0, value) < 0 for value in values if value == 0):
         return None  # an integer has no -0
-    decimals = 0
-    for value in column:  # most columns are settled by looking at each value once
-        while round(value * _POWERS[decimals]) / _POWERS[decimals] != value:
-            decimals += 1
-            if decimals > MAX_DECIMALS:
-                return None
-    return decimals
-
-
-def _scaled(column: list[float], fewest: int | None, wanted: int) -> tuple[int, list[int]]:
-    """The values as integers with `wanted` decimals, else with the fewest, and with how many; else none."""
-    largest = max(map(abs, column))
-    for decimals in () if fewest is None else (wanted, fewest):
-        power = _POWERS[decimals]
-        if largest * power < _EXACT:
-            integers = [round(value * power) for value in column]
-            if [integer / power for integer in integers] == column:
+    largest = max(map(abs, values), default=0.0)
+    for decimals, power in enumerate(_POWERS):
+        if largest * power >= _EXACT:
+            return None
+        sample = values[:_SAMPLE]
+        if [round(value * power) / power for value in sample] == sample:
+            integers = [round(value * power) for value in values]
+            if [integer / power for integer in integers] == values:
                 return decimals, integers
-    return wanted, []
+    return None

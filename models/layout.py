@@ -29,11 +29,14 @@ class Series:
             for device, name in zip(self.device, self.name, strict=True)
         ]
 
-    def by_name(self) -> list[list[int]]:
-        """The series of each name, whose values are much alike."""
-        rows: list[list[int]] = [[] for _ in self.names]
-        for index, name in enumerate(self.name):
-            rows[name].append(index)
+    def by_name(self) -> list[list[list[int]]]:
+        """The series of each name, whose values are much alike; first those of one cell, then the next."""
+        cells: dict[int, list[int]] = {}
+        for index, cell in enumerate(self.cell):
+            cells.setdefault(cell, []).append(index)
+        rows: list[list[list[int]]] = [[] for _ in self.names]
+        for members in cells.values():
+            rows[self.name[members[0]]].append(members)
         return rows
 
 
