@@ -40,7 +40,7 @@ class Dlt645Section(Section):
 
     edition: Edition = Field(description="of the standard: 4 bytes of identifier since 2007, 2 before")
     wake_bytes: int = Field(default=4, ge=0, le=16, description="how many bytes FE go before a request")
-    reply_timeout_s: float = Field(default=1.5, ge=0.05, le=60, description="how long one reply may take")
+    reply_timeout_s: float = Field(default=1.5, ge=0.02, le=60, description="how long one reply may take")
     retries: int = Field(default=1, ge=0, le=5, description="how often a request without reply is sent again")
     blocks: tuple[Block, ...] = Field(default=(), description="reads that fetch several points at once")
     utc_offset_h: float = Field(default=8.0, ge=-12, le=14, multiple_of=0.25, description="of its clock")

@@ -1,0 +1,1 @@
+"""Water, heat and gas meters that speak CJ/T 188."""
