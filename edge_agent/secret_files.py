@@ -27,17 +27,18 @@ def read_secret(path: Path) -> str:
     return text
 
 
-def read_secret_bytes(path: Path, size: int) -> bytes:
-    """A key of `size` bytes, raw or in hex. Raises SecretUnusable."""
+def read_secret_bytes(path: Path, *sizes: int) -> bytes:
+    """A key of one of these sizes in bytes, raw or in hex. Raises SecretUnusable."""
     data = _read(path)
-    if len(data) == size:
+    if len(data) in sizes:
         return data
     try:
         key = bytes.fromhex(data.decode("ascii"))
     except ValueError:
         key = b""
-    if len(key) != size:
-        raise SecretUnusable(path, f"it must hold {size} bytes, or {2 * size} hex digits")
+    if len(key) not in sizes:
+        wanted = " or ".join(f"{size} bytes, or {2 * size} hex digits" for size in sizes)
+        raise SecretUnusable(path, f"it must hold {wanted}")
     return key
 
 

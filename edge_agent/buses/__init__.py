@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from edge_agent.buses.ble import make_ble
 from edge_agent.buses.chirpstack import make_chirpstack
 from edge_agent.buses.contract import Bus, Tools
 from edge_agent.buses.doors import make_doors
@@ -13,6 +14,7 @@ from edge_agent.config import BusSection, Config, DeviceSection
 Maker = Callable[[Config, BusSection, list[DeviceSection], Tools], Bus]
 
 _MAKERS: dict[str, Maker] = {
+    "ble": make_ble,
     "chirpstack": make_chirpstack,
     "door_controller": make_doors,
     "modbus_tcp": make_arbiter,
@@ -33,4 +35,9 @@ def make_buses(config: Config, tools: Tools) -> list[Bus]:
     return made
 
 
-__all__ = ["Bus", "Tools", "make_buses"]
+def is_asked(bus: BusSection) -> bool:
+    """Whether its devices answer questions; others speak by themselves."""
+    return _MAKERS[bus.kind] is make_arbiter
+
+
+__all__ = ["Bus", "Tools", "is_asked", "make_buses"]
