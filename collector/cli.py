@@ -177,5 +177,57 @@ def revoke_gateway(gateway_id: str, folder: Dir = HERE, as_json: Json = False) -
     show(lambda: run(folder, gateway_id), as_json=as_json)
 
 
+@app.command()
+def command(
+    site: Annotated[str, typer.Argument(help="Code of the site.")],
+    device: Annotated[str, typer.Argument(help="Id of the device in its gateway's file, or its number.")],
+    action: Annotated[
+        str, typer.Argument(help="write, set_time, open_once, lock, unlock, put_pass, take_pass.")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="key=value, such as door=1, or point=setpoint_c value=21.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The same key again gives the same command again: it is done once.")
+    ] = None,
+    expires_in: Annotated[
+        float, typer.Option(min=10, max=86_400, help="Seconds after which it is not begun any more.")
+    ] = 60,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for what comes of it.")] = False,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Tell a device to do something. Exit code 1 with --wait: it is not known to be done.
+
+    Its gateway carries out what its own configuration allows, once. Others on this machine can see what is
+    typed: give card numbers and PINs by the API.
+    """
+    from collector.commands.answer import show
+    from collector.commands.control import give as run
+
+    show(
+        lambda: run(
+            folder, site, device, action, arguments or (), key=key, expires_in_s=expires_in, wait=wait
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def commands(
+    site: Annotated[str | None, typer.Option(help="Only of this site (its code).")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only waiting, sent, done, refused, failed or expired.")
+    ] = None,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """List the newest commands: who told what to which device, and what came of it."""
+    from collector.commands.answer import show
+    from collector.commands.control import list_commands as run
+
+    show(lambda: run(folder, site, state), as_json=as_json)
+
+
 if __name__ == "__main__":
     app()

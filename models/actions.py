@@ -40,6 +40,10 @@ class _Arguments(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     """Plain JSON, each field once."""
 
 
+class NoArguments(_Arguments, frozen=True, kw_only=True):
+    pass
+
+
 class WriteArguments(_Arguments, frozen=True, kw_only=True):
     point: Annotated[str, Meta(min_length=1, max_length=60, description="name of a writable point")]
     value: Annotated[float, Meta(description="in the unit of the point")]
@@ -95,6 +99,7 @@ def _pass_mistake(arguments: PassArguments) -> tuple[str, str] | None:
 
 ACTIONS: Final[Mapping[str, Action]] = {
     "write": Action(group="write", arguments=WriteArguments, is_idempotent=True, mistake=_finite),
+    "set_time": Action(group="write", arguments=NoArguments, is_idempotent=True),
     "open_once": Action(group="doors", arguments=DoorArguments, is_idempotent=False),
     "lock": Action(group="doors", arguments=DoorArguments, is_idempotent=True),
     "unlock": Action(group="doors", arguments=DoorArguments, is_idempotent=True),

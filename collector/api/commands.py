@@ -40,7 +40,7 @@ class CommandRequest(BaseModel):
     arguments: dict[str, Any] = Field(
         default={},
         description="of `write`: point, value; of `open_once`, `lock`, `unlock`: door; of `put_pass`: pass, "
-        "doors, from_ms, to_ms, card or pin; of `take_pass`: pass",
+        "doors, from_ms, to_ms, card or pin; of `take_pass`: pass; of `set_time`: none",
         repr=False,
     )
     expires_in_s: float = Field(

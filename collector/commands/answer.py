@@ -13,10 +13,11 @@ from models.errors import GatehouseError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The same said twice."""
+    """The same said twice. `is_good` is False when it is bad news: exit code 1."""
 
     data: Any  # plain JSON values
     text: str
+    is_good: bool = True
 
 
 def show(work: Callable[[], Answer], *, as_json: bool) -> None:
@@ -30,6 +31,8 @@ def show(work: Callable[[], Answer], *, as_json: bool) -> None:
             typer.echo(str(err), err=True)
         raise typer.Exit(1) from None
     typer.echo(json.dumps(answer.data, ensure_ascii=False) if as_json else answer.text)
+    if not answer.is_good:
+        raise typer.Exit(1)
 
 
 def _facts(err: GatehouseError) -> dict[str, Any]:

@@ -1,11 +1,15 @@
 """Looking at profiles, and checking one's own."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from drivers.modbus.golden import golden_mistakes
 from edge_agent.catalogue import Catalogue
 from edge_agent.commands.answer import Answer, table
+from models.document import Mistake
 from models.errors import NeedsAHuman
 from models.profile import Point, Profile, load_profile, profile_json_schema
+from models.profile.modbus import ModbusProfile
 
 
 def list_profiles(own: Path | None) -> Answer:
@@ -56,9 +60,10 @@ def show_profile(name: str, own: Path | None) -> Answer:
 
 
 def check_profile(path: Path) -> Answer:
-    """All its mistakes are raised."""
+    """All its mistakes are raised: golden frames that say something else than they should, too."""
     try:
-        profile: Profile = load_profile(path.read_bytes(), str(path), Catalogue(path.parent).find)
+        text = path.read_bytes()
+        profile = load_profile(text, str(path), Catalogue(path.parent).find, check=_golden_mistakes)
     except OSError as err:
         raise NeedsAHuman(f"{path}: {err.strerror}; name a profile file") from err
     named = path.name.removesuffix(".yaml")
@@ -70,6 +75,10 @@ def check_profile(path: Path) -> Answer:
     facts = {"profile": profile.profile, "points": len(profile.points), "golden": len(profile.golden)}
     text = f"{path}: no mistakes. Points: {len(profile.points)}, golden frames: {len(profile.golden)}"
     return Answer(facts, text)
+
+
+def _golden_mistakes(profile: Profile) -> Iterable[Mistake]:
+    return golden_mistakes(profile) if isinstance(profile, ModbusProfile) else ()
 
 
 def schema() -> Answer:

@@ -9,6 +9,8 @@ from edge_agent.buses.polled import make_driver, make_wire
 from edge_agent.commands.answer import Answer, table
 from edge_agent.commands.running import real_clock
 from edge_agent.config import Config, DeviceSection, load_config
+from edge_agent.control.client import AgentSaysNo, ask_agent
+from edge_agent.control.on_site import Question
 from models.document_hints import suggest
 from models.errors import NeedsAHuman
 from models.profile import Profile
@@ -22,8 +24,8 @@ class NoSuchDevice(NeedsAHuman):
 def read(path: Path, device_id: str) -> Answer:
     """Bad news when any point has no value."""
     config = load_config(path)
-    device = _device(config, device_id)
-    readings, exchanges = asyncio.run(_read(config, device))
+    device = find_device(config, device_id)
+    readings, exchanges = _from_the_agent(config, device) or asyncio.run(_read(config, device))
     profile = config.profile_of(device)
     facts = {
         "device": device.id,
@@ -35,12 +37,26 @@ def read(path: Path, device_id: str) -> Answer:
     return Answer(facts, _text(device, profile, readings, exchanges), is_good=is_good)
 
 
-def _device(config: Config, device_id: str) -> DeviceSection:
+def find_device(config: Config, device_id: str) -> DeviceSection:
+    """Raises NoSuchDevice."""
     for device in config.settings.devices:
         if device.id == device_id:
             return device
     hint = suggest(device_id, [device.id for device in config.settings.devices]) or "there are none yet"
     raise NoSuchDevice(f"{config.file}: no device '{device_id}' ({hint})")
+
+
+def _from_the_agent(config: Config, device: DeviceSection) -> tuple[list[Reading], list[Exchange]] | None:
+    """Read through the agent, if one runs: most wires cannot be used by two at once.
+
+    None when the device is to be opened here: no agent runs, or it has nothing to do with that bus.
+    """
+    answer = ask_agent(config.state_dir, Question(do="read", device=device.id))
+    if answer is None or (answer.code == "no-such-device" and device.bus not in answer.buses):
+        return None
+    if answer.error:
+        raise AgentSaysNo(answer.code, answer.error)
+    return answer.readings, answer.exchanges
 
 
 async def _read(config: Config, device: DeviceSection) -> tuple[list[Reading], list[Exchange]]:

@@ -120,10 +120,15 @@ def short_name(path: Path) -> Iterator[str]:
 def peer_of(connection: Any) -> Peer:
     """Who has opened this connection. `connection` is a socket, or what stands for one in asyncio."""
     pid, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return Peer(uid, login_of(pid, uid))
+
+
+def login_of(pid: int | Literal["self"], uid: int) -> int | None:
+    """The user that logged in before he became `uid`; None when he did not, or nobody knows."""
     login = _NO_LOGIN
     with contextlib.suppress(OSError, ValueError):  # no such thing in a container, or it has ended
         login = int(Path(f"/proc/{pid}/loginuid").read_text())
-    return Peer(uid, None if login in (_NO_LOGIN, uid) else login)
+    return None if login in (_NO_LOGIN, uid) else login
 
 
 def _bound(path: Path) -> socket.socket:
