@@ -40,7 +40,7 @@ class PtyPort:
 
     def send(self, data: bytes) -> None:
         """Bytes for the user. What is sent while there is none is lost, as on a line."""
-        if self._is_deserted():
+        if self._master < 0 or self._is_deserted():
             return
         if not self._unsent:
             asyncio.get_running_loop().add_writer(self._master, self._write)
@@ -50,14 +50,15 @@ class PtyPort:
         """Safe to call twice."""
         if self._master < 0:
             return
+        master, self._master = self._master, -1
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(master)
+        loop.remove_writer(master)
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._master)
-        loop.remove_writer(self._master)
-        os.close(self._master)
-        self._master = -1
+        os.close(master)
+        self._unsent = b""
         if self._link is not None:
             self._link.unlink(missing_ok=True)
 
@@ -72,6 +73,8 @@ class PtyPort:
         return any(event & select.POLLHUP for _, event in poll.poll(0))
 
     def _read(self) -> None:
+        if self._master < 0:  # closed while this was on its way
+            return
         try:
             data = os.read(self._master, _CHUNK)
         except BlockingIOError:

@@ -33,13 +33,15 @@ class TcpPort:
         """Safe to call twice."""
         if self._server is None:
             return
-        self._server.close()
+        server, self._server = self._server, None
+        server.close()
         for user in tuple(self._users):
             user.abort()
         await self._deserted.wait()
-        self._server = None
 
     def joined(self, user: asyncio.Transport) -> None:
+        if self._server is None:  # accepted just before it was closed
+            user.abort()
         self._users.add(user)
         self._deserted.clear()
 

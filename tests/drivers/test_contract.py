@@ -13,6 +13,7 @@ from drivers.modbus.link import ModbusTcpLink
 from models.reading import Quality, Reading
 from tests.support.byte_server import Asked, ByteServer, byte_server, framed
 from tests.support.clocks import VirtualClock
+from tests.support.line_meter_rigs import Cjt188Rig, Dlt645Rig, behind_a_serial_server, on_a_serial_port
 from tests.support.profiles import a_point, a_profile
 
 NAMES = ["second", "first", "far_away", "switch"]
@@ -100,7 +101,13 @@ class ModbusRig:
         await self.time.advance(60)
 
 
-RIGS: dict[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {"modbus": ModbusRig.built}
+RIGS: dict[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {
+    "modbus": ModbusRig.built,
+    "dlt645": on_a_serial_port(Dlt645Rig),
+    "dlt645-tcp": behind_a_serial_server(Dlt645Rig),
+    "cjt188": on_a_serial_port(Cjt188Rig),
+    "cjt188-tcp": behind_a_serial_server(Cjt188Rig),
+}
 
 
 @pytest.fixture(params=list(RIGS.values()), ids=list(RIGS))

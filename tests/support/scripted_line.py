@@ -5,27 +5,24 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from simulators.line.pty import PtyPort
+from simulators.line.tcp import TcpPort
 
 Script = Callable[[bytes], Iterable[bytes]]
 """Given a whole request without the FE before it: the pieces to send back, none for silence."""
 
 
 class ScriptedLine:
-    """One pseudo-terminal. Requests are told apart by their length, as both protocols write it."""
+    """One port, and who is at its end. Requests are told apart by their length, as both protocols write it."""
 
-    def __init__(self, length_at: int, overhead: int) -> None:
+    def __init__(self, length_at: int, overhead: int, port: PtyPort | TcpPort) -> None:
         """`length_at`: which byte tells the length of the data; `overhead`: how many others there are."""
         self.script: Script = lambda request: []
         self.asked: list[bytes] = []  # without FE
         self.woken: list[int] = []  # how many FE came before each
-        self.port = PtyPort()
+        self.port = port
         self._length_at, self._overhead = length_at, overhead
         self._stream = b""
         self.port.heard = self._heard
-
-    @property
-    def path(self) -> str:
-        return self.port.path
 
     def send(self, data: bytes) -> None:
         """Bytes that nobody has asked for."""
@@ -48,12 +45,12 @@ class ScriptedLine:
 
 
 @asynccontextmanager
-async def scripted_line(length_at: int, overhead: int) -> AsyncIterator[ScriptedLine]:
-    """A port for the length of a block."""
-    line = ScriptedLine(length_at, overhead)
-    await line.port.open()
+async def scripted_line(length_at: int, overhead: int) -> AsyncIterator[tuple[ScriptedLine, str]]:
+    """A pseudo-terminal for the length of a block, and its path."""
+    port = PtyPort()
+    await port.open()
     try:
-        yield line
+        yield ScriptedLine(length_at, overhead, port), port.path
     finally:
-        await line.port.close()
+        await port.close()
         await asyncio.sleep(0)

@@ -51,9 +51,15 @@ class ByteMeter:
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[ScriptedLine]:
-    async with scripted_line(9, 12) as line:
-        yield line
+async def opened() -> AsyncIterator[tuple[ScriptedLine, str]]:
+    async with scripted_line(9, 12) as opened:
+        yield opened
+
+
+@pytest.fixture
+def port(opened: tuple[ScriptedLine, str]) -> ScriptedLine:
+    """What is at the other end of the driver's serial port."""
+    return opened[0]
 
 
 @pytest.fixture
@@ -70,8 +76,8 @@ def time() -> VirtualClock:
 
 
 @pytest.fixture
-async def line(port: ScriptedLine, time: VirtualClock) -> AsyncIterator[SerialLine]:
-    line = SerialLine(port.path, baud=115_200, parity="even", clock=time.clock)
+async def line(opened: tuple[ScriptedLine, str], time: VirtualClock) -> AsyncIterator[SerialLine]:
+    line = SerialLine(opened[1], baud=115_200, parity="even", clock=time.clock)
     yield line
     await line.shut()
 
