@@ -21,6 +21,7 @@ from collector.web.render import Words, language_of, page
 from collector.web.session import AlertKeeper, Viewer, session_caller
 from collector.web.static_files import VersionedFiles
 from collector.web.texts import has_text
+from collector.web.told import newest_commands
 from models.times import HOUR_MS
 
 router = APIRouter()
@@ -113,6 +114,7 @@ async def device_page(
         found = await devices.one_device(connection, caller, owner.id, number)
         words = Words(language_of(request), request.app.state.clock.now_ms())
         events = [] if found is None else await newest_events(connection, found.row, words)
+        commands = [] if found is None else await newest_commands(connection, found.row, words)
     if found is None:
         raise not_found(f"Site {site} has no device {number}.", "/devices lists them.")
     counters = [row for row in found.points if row.kind == "counter"]
@@ -133,6 +135,7 @@ async def device_page(
         "counter": counter,
         "headline": headline,
         "events": events,
+        "commands": commands,
         "hours": hours,
         "end": None if end is None or end >= now_ms else end,
         "older": at_ms - span_ms,

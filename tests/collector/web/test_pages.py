@@ -5,12 +5,13 @@ import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from importlib.resources import files
+from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import delete
 
-from collector.store.schema import alert, device, event, gateway
+from collector.store.schema import alert, command, device, event, gateway
 from collector.web.point_names import point_title
 from collector.web.render import Words
 from collector.web.texts import _TEXTS
@@ -131,6 +132,45 @@ async def test_a_door_shows_what_has_happened_there_in_words(person: httpx.Async
     assert "<script>alert(1)" not in page
     assert "&lt;i&gt;door&lt;/i&gt;" in page
     assert "Denied" in (await person.get(f"/devices/court/{door}?lang=en")).text
+
+
+async def test_a_device_shows_who_told_it_what_and_what_came_of_it(
+    person: httpx.AsyncClient, world: World, town: Town
+) -> None:
+    def a_command(number: int, **changed: Any) -> dict[str, Any]:
+        row = {
+            "site_id": town.hall, "id": f"c-{number}", "number": number, "origin": "collector",
+            "gateway_id": "gw-4f1d2c9a7b30", "device_id": "meter-01", "action": "open_once",
+            "arguments": {"door": 3}, "issued_by": "前台", "issued_ms": world.now_ms,
+            "expires_ms": world.now_ms, "state": "done", "outcome": {}, "changed_ms": world.now_ms,
+        }  # fmt: skip
+        return row | changed
+
+    refused = {"detail": "<script>alert(3)</script>"}
+    await world.add_all(
+        command,
+        [
+            a_command(1),
+            a_command(2, origin="on-site", issued_by="li (uid 1000)", state="failed"),
+            a_command(3, action="<b>", arguments={"card": "•••", "doors": [1, 2]}, outcome=refused),
+            a_command(4, device_id="meter-02", issued_by="somebody else"),
+        ],
+    )
+    page = (await person.get(f"/devices/hall/{town.meter}")).text
+    for words in (
+        "开门一次",
+        "前台",
+        "li (uid 1000)",
+        "现场",
+        "失败，是否执行未知",
+        "•••",
+        "1, 2",
+        "&lt;b&gt;",
+    ):
+        assert words in page
+    assert "somebody else" not in page
+    assert "<script>alert(3)" not in page
+    assert "may have been done or not" in (await person.get(f"/devices/hall/{town.meter}?lang=en")).text
 
 
 async def test_an_old_value_does_not_look_fresh(person: httpx.AsyncClient, town: Town) -> None:
