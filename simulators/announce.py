@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from models.profile.modbus import ModbusProfile
 from simulators.profiles import profile_of
 from simulators.scenario import Scenario
 from simulators.site import Site
-
-_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  # looked for, not bound to
 
 
 def summary(name: str, scenario: Scenario) -> dict[str, Any]:
@@ -20,6 +20,7 @@ def summary(name: str, scenario: Scenario) -> dict[str, Any]:
         "endpoints": len(scenario.racks),
         "meters": len(meters),
         "points": sum(len(profile_of(meter.profile, ModbusProfile).points) for meter in meters),
+        "others": [key for key, _, _ in scenario.parts],
         "anomalies": [
             {"meter": meter.id, "kind": anomaly.kind} for meter in meters for anomaly in meter.anomalies
         ],
@@ -27,54 +28,40 @@ def summary(name: str, scenario: Scenario) -> dict[str, Any]:
 
 
 def served(site: Site, speed: float, ledger: Path | None) -> dict[str, Any]:
-    """What is served, for machines."""
+    """What is served, for machines; `buses` and `devices` are those of a gateway.yaml that reads it."""
     return {
         "scenario": site.scenario.scenario,
         "seed": site.scenario.seed,
         "speed": speed,
         "start_ms": site.start_ms,
         "ledger": None if ledger is None else str(ledger),
-        "endpoints": [
-            {
-                "host": endpoint.host,
-                "port": endpoint.port,
-                "meters": [
-                    {
-                        "id": meter.id,
-                        "unit": meter.unit,
-                        "profile": meter.profile.profile,
-                        "points": len(meter.profile.points),
-                        "parameters": meter.parameters,
-                    }
-                    for meter in endpoint.meters
-                ],
-            }
-            for endpoint in site.endpoints
-        ],
+        "environment": site.environment,
+        "buses": [bus for part in site.parts for bus in part.buses],
+        "devices": [device for part in site.parts for device in part.devices],
     }
 
 
-def banner(site: Site, speed: float, ledger: Path | None) -> str:
+def banner(site: Site, speed: float, ledger: Path | None, keys: Path | None) -> str:
     """What is served, with the part of a gateway's configuration that reads it."""
-    points = sum(len(meter.profile.points) for meter in site.meters)
+    devices = sum(len(part.devices) for part in site.parts)
     pace = "" if speed == 1 else f", {speed:g} times as fast as real time"
-    lines = [f"{site.scenario.scenario}: {len(site.meters)} meters, {points} points{pace}"]
-    for endpoint in site.endpoints:
-        units = ", ".join(str(meter.unit) for meter in endpoint.meters)
-        lines.append(f"  {endpoint.host}:{endpoint.port} units {units}")
+    lines = [f"{site.scenario.scenario}: {devices} devices on {len(site.parts)} parts{pace}"]
     if ledger is not None:
         lines.append(f"  what they show is written to {ledger}")
-    lines += ["", "An edge agent reads them with this in its gateway.yaml:", "", "buses:"]
-    for number, endpoint in enumerate(site.endpoints, 1):
-        host = "127.0.0.1" if endpoint.host in _ALL_ADDRESSES else endpoint.host
-        lines.append(f"  - {{id: rack-{number}, modbus_tcp: {{host: {host}, port: {endpoint.port}}}}}")
-    lines.append("devices:")
-    for number, endpoint in enumerate(site.endpoints, 1):
-        for meter in endpoint.meters:
-            given = "".join(f", {name}: {value:g}" for name, value in meter.parameters.items())
-            parameters = f", parameters: {{{given[2:]}}}" if given else ""
-            lines.append(
-                f"  - {{id: {meter.id}, name: {meter.id}, bus: rack-{number}, unit: {meter.unit}, "
-                f"profile: {meter.profile.profile}, period_s: 10{parameters}}}"
-            )
+    if site.secrets:
+        there = f"are in {keys}" if keys is not None else "are written by --keys FOLDER"
+        lines.append(f"  keys and passwords {there}; they belong beside gateway.yaml")
+    if site.environment:
+        lines += ["", "An edge agent hears them when it is started with:", ""]
+        lines += [f"export {name}='{value}'" for name, value in site.environment.items()]
+    lines += ["", "An edge agent reads them with this in its gateway.yaml:", ""]
+    for key in ("buses", "devices"):
+        lines.append(f"{key}:")
+        lines += [f"  - {_flow(entry)}" for part in site.parts for entry in getattr(part, key)]
     return "\n".join([*lines, "", "Ctrl-C ends it."])
+
+
+def _flow(entry: dict[str, Any]) -> str:
+    """One line of YAML."""
+    text = yaml.safe_dump(entry, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
+    return text.strip()

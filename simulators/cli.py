@@ -1,19 +1,14 @@
 """The command `simulators`: meters at the wire, for trying out and for tests."""
 
-import asyncio
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from models.errors import GatehouseError
 from models.profile import parameter_mistakes
 from models.profile.modbus import ModbusProfile
-from simulators.announce import banner, served, summary
-from simulators.clocks import clock as make_clock
+from simulators.announce import summary
 from simulators.faults import Fault, FaultMistake, parse_fault
 from simulators.profiles import profile_of
 from simulators.scenario import (
@@ -24,7 +19,7 @@ from simulators.scenario import (
     scenario_names,
     shipped_scenario,
 )
-from simulators.site import running
+from simulators.serving import Failing, serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -89,7 +84,7 @@ def modbus(
     as_json: AsJson = False,
 ) -> None:
     """Serve Modbus TCP meters of one profile on one port, until Ctrl-C."""
-    with _Failing(as_json):
+    with Failing(as_json):
         parameters = dict(parameter or [])
         for mistake in parameter_mistakes(profile_of(profile, ModbusProfile), parameters):
             raise typer.BadParameter(f"{mistake.what} ({mistake.hint})", param_hint="--parameter")
@@ -99,19 +94,22 @@ def modbus(
         )
         rack = RackSection(port=port, host=host, meters=meters, faults=tuple(fault or ()))
         scenario = Scenario(scenario=profile, seed=seed, racks=(rack,))
-        asyncio.run(_serve(scenario, speed=speed, ledger=ledger, as_json=as_json))
+    serve(scenario, speed=speed, ledger=ledger, as_json=as_json)
 
 
 @app.command()
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of one that ships.")],
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Not those of the file.")] = False,
+    keys: Annotated[
+        Path | None, typer.Option(help="Write the keys and passwords of devices into this folder.")
+    ] = None,
     speed: Speed = 1.0,
     ledger: Ledger = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve all meters of a scenario, until Ctrl-C."""
-    with _Failing(as_json):
+    """Serve everything of a scenario, until Ctrl-C."""
+    with Failing(as_json):
         path = Path(scenario)
         if path.suffix in (".yaml", ".yml"):
             loaded = load_scenario(path.read_bytes(), str(path))
@@ -119,53 +117,20 @@ def run(
             loaded = shipped_scenario(scenario)
         if free_ports:
             loaded = loaded.on_free_ports()
-        asyncio.run(_serve(loaded, speed=speed, ledger=ledger, as_json=as_json))
+    serve(loaded, speed=speed, ledger=ledger, keys=keys, as_json=as_json)
 
 
 @app.command()
 def scenarios(as_json: AsJson = False) -> None:
     """List the scenarios that ship with the simulators."""
-    with _Failing(as_json):
+    with Failing(as_json):
         found = [summary(name, shipped_scenario(name)) for name in scenario_names()]
         if as_json:
             typer.echo(msgspec.json.encode(found))
             return
         for entry in found:
             typer.echo(f"{entry['name']}: {entry['title']}")
-            typer.echo(
-                f"  {entry['meters']} meters, {entry['points']} points, {entry['endpoints']} endpoints"
-            )
-
-
-async def _serve(scenario: Scenario, *, speed: float, ledger: Path | None, as_json: bool) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(scenario, clock=make_clock(speed=speed), ledger=ledger) as site:
-        if as_json:
-            typer.echo(msgspec.json.encode(served(site, speed, ledger)))
-        else:
-            typer.echo(banner(site, speed, ledger))
-        sys.stdout.flush()
-        await stop.wait()
-        requests = sum(endpoint.requests for endpoint in site.endpoints)
-    typer.echo(f"stopped after {requests} requests", err=True)
-
-
-class _Failing:
-    """Turns what a person can put right into a message and exit code 1."""
-
-    def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> None:
-        if not isinstance(err, GatehouseError | OSError):
-            return
-        if self._as_json:
-            typer.echo(msgspec.json.encode({"error": str(err)}))
-        else:
-            typer.echo(str(err), err=True)
-        raise typer.Exit(1) from err
+            racks = f"{entry['meters']} meters, {entry['points']} points, {entry['endpoints']} endpoints"
+            typer.echo(f"  Modbus TCP: {racks}")
+            if entry["others"]:
+                typer.echo(f"  beside them: {', '.join(sorted(set(entry['others'])))}")

@@ -1,9 +1,10 @@
 """A scenario: a building, its racks of meters, and what goes wrong with them and when."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from importlib.resources import files
+from typing import Any
 
 from pydantic import Field
 
@@ -13,10 +14,18 @@ from models.errors import NeedsAHuman
 from models.profile import WrongFamily, parameter_mistakes
 from models.profile.modbus import ModbusProfile
 from simulators.anomalies import Anomaly, Jump
+from simulators.ble.sections import BleSection
+from simulators.ble.sections import find_mistakes as ble_mistakes
 from simulators.building import Building
+from simulators.cjt188.sections import Cjt188LineSection
+from simulators.cjt188.sections import find_mistakes as cjt188_mistakes
+from simulators.dlt645.sections import Dlt645LineSection
+from simulators.dlt645.sections import find_mistakes as dlt645_mistakes
 from simulators.faults import Fault
 from simulators.fields import HourOfDay, Section
 from simulators.modbus.image import Gaps
+from simulators.parking.sections import CarParkSection
+from simulators.parking.sections import find_mistakes as car_park_mistakes
 from simulators.profiles import UnknownProfile, profile_of
 
 
@@ -80,12 +89,32 @@ class Scenario(Section):
     title: str = ""
     seed: int = Field(default=1, ge=0, description="the same seed, the same building and faults")
     building: BuildingSection = BuildingSection()
-    racks: tuple[RackSection, ...] = Field(min_length=1, description="at least one")
+    racks: tuple[RackSection, ...] = Field(default=(), description="Modbus TCP meters behind a gateway each")
+    dlt645_lines: tuple[Dlt645LineSection, ...] = Field(default=(), description="DL/T 645 meters on a line")
+    cjt188_lines: tuple[Cjt188LineSection, ...] = Field(default=(), description="CJ/T 188 meters on a line")
+    radios: tuple[BleSection, ...] = Field(default=(), description="Bluetooth devices around an adapter")
+    car_parks: tuple[CarParkSection, ...] = Field(default=(), description="parking sensors and controllers")
+
+    @property
+    def parts(self) -> Iterator[tuple[str, int, Any]]:
+        """All that is not a rack: the key of its list, its place there, and its section."""
+        for key in CHECKS:
+            for index, section in enumerate(getattr(self, key)):
+                yield key, index, section
 
     def on_free_ports(self) -> "Scenario":
         """The same, but each rack takes a port that nobody uses."""
         racks = tuple(rack.model_copy(update={"port": 0}) for rack in self.racks)
         return self.model_copy(update={"racks": racks})
+
+
+CHECKS: dict[str, Callable[[Any], Iterator[Mistake]]] = {
+    "dlt645_lines": dlt645_mistakes,
+    "cjt188_lines": cjt188_mistakes,
+    "radios": ble_mistakes,
+    "car_parks": car_park_mistakes,
+}
+"""What is not a rack, by the key of its list: what finds mistakes in a section of it."""
 
 
 class UnknownScenario(NeedsAHuman):
@@ -117,6 +146,11 @@ def shipped_scenario(name: str) -> Scenario:
 
 def find_mistakes(scenario: Scenario) -> Iterator[Mistake]:
     """What is wrong though each value is right by itself."""
+    if not scenario.racks and not any(scenario.parts):
+        yield Mistake((), "has nothing in it", "one of: racks, " + ", ".join(CHECKS))
+    for key, index, section in scenario.parts:
+        for mistake in CHECKS[key](section):
+            yield dataclasses.replace(mistake, path=(key, index, *mistake.path))
     ids: set[str] = set()
     ports: set[tuple[str, int]] = set()
     for r, rack in enumerate(scenario.racks):

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from models.errors import BadInput
 from models.profile.modbus import ModbusProfile
 from models.times import Clock
+from simulators.kinds import RUN, Served, Setting
 from simulators.ledger import LedgerWriter
 from simulators.modbus.meter import ModbusMeter
 from simulators.modbus.server import Endpoint, Sleep
 from simulators.profiles import profile_of
 from simulators.scenario import RackSection, Scenario
 
+ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  # looked for, not bound to
+_NAMES = {"dlt645_lines": "dlt645", "cjt188_lines": "cjt188", "radios": "radio", "car_parks": "parking"}
 _LOOP_TURNS = 3  # in which the loop sees which connections are already closed from the other side
 
 
@@ -22,17 +25,33 @@ class NoSuchMeter(BadInput):
 
 
 class Site:
-    """What is served at present. `endpoints` are the racks, in the order of the scenario."""
+    """What is served at present: `parts` is all of it, `endpoints` are the racks."""
 
     def __init__(
-        self, scenario: Scenario, endpoints: list[Endpoint], ledger: LedgerWriter | None, start_ms: int
+        self,
+        scenario: Scenario,
+        endpoints: list[Endpoint],
+        parts: list[Served],
+        ledger: LedgerWriter | None,
+        start_ms: int,
     ) -> None:
         self.scenario, self.endpoints, self.ledger, self.start_ms = scenario, endpoints, ledger, start_ms
+        self.parts = [*map(_served, range(1, len(endpoints) + 1), endpoints), *parts]
         self._meters = {meter.id: meter for endpoint in endpoints for meter in endpoint.meters}
 
     @property
     def ports(self) -> list[int]:
         return [endpoint.port for endpoint in self.endpoints]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a gateway's process needs in its environment."""
+        return {name: value for part in self.parts for name, value in part.environment.items()}
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Files beside a gateway.yaml, by name; never to be shown."""
+        return {name: value for part in self.parts for name, value in part.secrets.items()}
 
     @property
     def meters(self) -> list[ModbusMeter]:
@@ -91,7 +110,20 @@ async def running(
             await endpoint.listen()
         async with asyncio.TaskGroup() as tasks:
             runs = [tasks.create_task(e.run(), name=f"endpoint {e.port}") for e in endpoints]
-            yield Site(scenario, endpoints, writer, origin_ms)
+            setting = Setting(
+                building=scenario.building.building(scenario.seed),
+                clock=clock,
+                seed=scenario.seed,
+                origin_ms=origin_ms,
+                ledger=writer,
+                wire_sleep=wire_sleep,
+            )
+            async with AsyncExitStack() as opened:
+                parts = [
+                    await opened.enter_async_context(RUN[key](section, f"{_NAMES[key]}-{index + 1}", setting))
+                    for key, index, section in scenario.parts
+                ]
+                yield Site(scenario, endpoints, parts, writer, origin_ms)
             for _ in range(_LOOP_TURNS):
                 await asyncio.sleep(0)
             if writer is not None:
@@ -108,6 +140,26 @@ async def running(
             await endpoint.close()
         if writer is not None:
             writer.close()
+
+
+def _served(number: int, endpoint: Endpoint) -> Served:
+    """A rack as a bus of gateway.yaml, and its meters as devices."""
+    bus = f"rack-{number}"
+    host = "127.0.0.1" if endpoint.host in ALL_ADDRESSES else endpoint.host
+    devices = [
+        {
+            "id": meter.id,
+            "name": meter.id,
+            "bus": bus,
+            "unit": meter.unit,
+            "profile": meter.profile.profile,
+            "period_s": 10,
+            **({"parameters": dict(meter.parameters)} if meter.parameters else {}),
+        }
+        for meter in endpoint.meters
+    ]
+    buses = [{"id": bus, "modbus_tcp": {"host": host, "port": endpoint.port}}]
+    return Served(name=bus, buses=buses, devices=devices, running=endpoint)
 
 
 def _meters(scenario: Scenario, rack: RackSection, origin_ms: int, clock: Clock) -> list[ModbusMeter]:
