@@ -18,7 +18,6 @@ from models.errors import BadInput
 from models.layout import PackedSeries, pack_series, unpack_series
 from models.packing import differences, pack, steps_from, sums, unpack, within
 from models.reading import Event, Item, Quality, Reading, Reason
-from models.vocabulary import NAMES
 
 MAX_ITEMS = 1 << 20
 MAX_UNPACKED_BYTES = 64 << 20
@@ -67,10 +66,6 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     events: list[Event]
 
 
-_dictionary = zstandard.ZstdCompressionDict(
-    b"".join(msgspec.msgpack.encode(name) for name in NAMES), dict_type=zstandard.DICT_TYPE_RAWCONTENT
-)
-_dictionary.precompute_compress(level=_ZSTD_LEVEL)
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(_Packed)
 
@@ -108,8 +103,7 @@ def encode_items(items: Sequence[Item]) -> bytes:
         values=pack_values(columns, series),
         events=[item for item in items if item.__class__ is Event],
     )
-    compressor = zstandard.ZstdCompressor(dict_data=_dictionary)
-    return compressor.compress(_packer.encode(packed))
+    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(_packer.encode(packed))
 
 
 def decode_items(data: bytes) -> list[Item]:
@@ -164,7 +158,7 @@ def _decode(data: bytes) -> Columns:
     size = zstandard.frame_content_size(data)
     if not 0 <= size <= MAX_UNPACKED_BYTES:
         raise BatchMalformed(f"says that it unpacks to {size} bytes; at most {MAX_UNPACKED_BYTES}")
-    packed = _unpacker.decode(zstandard.ZstdDecompressor(dict_data=_dictionary).decompress(data))
+    packed = _unpacker.decode(zstandard.ZstdDecompressor().decompress(data))
     if packed.version != _VERSION:
         raise BatchMalformed(f"version {packed.version}; this side reads version {_VERSION}")
     count = len(packed.codes)

@@ -1,7 +1,7 @@
 """The names that points usually have, which a batch therefore need not spell out.
 
-They are the dictionary of its compression. A name that is not here costs its letters once a batch, no more.
-The list is part of the wire format: another list, even in another order, makes stored batches unreadable.
+It gives their places in this list. A name that is not here costs its letters once a batch, no more. The list
+is part of the wire format: new names go to its end, and none is ever moved or taken out.
 """
 
 from typing import Final

@@ -169,10 +169,7 @@ def test_any_bytes_are_decoded_or_refused_and_never_crash(noise: bytes) -> None:
 
 def unpacked(items: list[Item]) -> list[Any]:
     """The columns of a batch, as somebody finds them who knows how it is compressed."""
-    names = zstandard.ZstdCompressionDict(b"".join(map(msgspec.msgpack.encode, NAMES)))
-    fields: list[Any] = msgspec.msgpack.decode(
-        zstandard.ZstdDecompressor(dict_data=names).decompress(encode_items(items))
-    )
+    fields: list[Any] = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(encode_items(items)))
     return fields
 
 
@@ -206,10 +203,11 @@ def test_a_batch_that_hides_its_size_is_refused() -> None:
         decode_items(hidden)
 
 
-def test_the_vocabulary_is_the_one_that_stored_batches_were_made_with() -> None:
-    """Another list makes every stored batch unreadable: it takes a new version of the format."""
+def test_the_vocabulary_begins_with_the_names_that_stored_batches_were_made_with() -> None:
+    """A name that has moved gives readings in stored batches to another point."""
+    assert len(set(NAMES)) == len(NAMES)
     assert (
-        hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
+        hashlib.sha256("\n".join(NAMES[:72]).encode()).hexdigest()
         == "e181710942cda4501978f9e3b7e92d6b1a8c8c6bd7b45eec39653488ea0a5d87"
     )
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from models.layout import PackedSeries, pack_series, unpack_series
 from models.packing import pack
+from models.vocabulary import NAMES
 
-names = st.sampled_from(["a", "b", "c", "", "电压"])
+names = st.sampled_from(["a", "b", "c", "", "电压", *NAMES[:3], NAMES[-1]])
 pairs_of_names = st.lists(st.tuples(names, names), unique=True)
 
 
@@ -18,6 +19,12 @@ def test_series_come_back_and_each_is_where_it_was_said_to_be(pairs: list[tuple[
     back = unpack_series(packed, limit=len(pairs))
     assert back == series
     assert [back.pairs()[place] for place in places] == pairs
+
+
+def test_usual_names_are_not_spelled_out() -> None:
+    packed, series, _ = pack_series([("m", NAMES[5]), ("m", "own"), ("m", NAMES[-1])])
+    assert packed.spelled == ["own"]
+    assert [point for _, point in series.pairs()] == [NAMES[5], "own", NAMES[-1]]
 
 
 def test_a_thousand_devices_of_one_type_list_their_points_once() -> None:
@@ -30,11 +37,11 @@ def test_a_thousand_devices_of_one_type_list_their_points_once() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        pytest.param({"names": ["v"]}, "not in it", id="name-that-is-not-there"),
+        pytest.param({"layout_names": pack([0, 999])}, "not in it", id="name-that-is-not-there"),
         pytest.param({"device_layouts": pack([0, 1])}, "not in it", id="layout-that-is-not-there"),
         pytest.param({"device_layouts": pack([0])}, "numbers where", id="device-without-layout"),
         pytest.param({"devices": ["m", "m"]}, "twice", id="device-twice"),
-        pytest.param({"names": ["v", "v"]}, "twice", id="name-twice"),
+        pytest.param({"spelled": ["v", "v"]}, "twice", id="name-twice"),
         pytest.param({"layout_sizes": pack([3])}, "numbers where", id="layout-too-long"),
         pytest.param({"layout_sizes": pack([2, 0])}, "more series", id="empty-layout"),
         pytest.param({"layout_sizes": pack([-1, 3])}, "more series", id="negative-size"),
