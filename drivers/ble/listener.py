@@ -26,6 +26,9 @@ TELL_AGAIN_S: Final = 3600.0
 FRESH_S: Final = 60.0
 """A device that was heard so recently can be connected to."""
 
+SHORTEST_LOOK_S: Final = 0.1
+"""Between two looks for devices that are silent."""
+
 _NOBODY: Final = ""
 
 _log = logging.getLogger(__name__)
@@ -158,6 +161,8 @@ class BleListener:
             self.refused[Refused(_NOBODY, Refusal.FOREIGN)] += 1
             return
         watch.at_air, watch.at_air_s = device, now_s
+        if watch.device.conversation is not None:
+            return  # it says only that it is there
         if self._waiting.full():
             self._waiting.get_nowait()
             self.refused[Refused(watch.device.id, Refusal.OVERFLOW)] += 1
@@ -166,23 +171,36 @@ class BleListener:
     # --- what was heard
 
     async def _take(self, sink: Sink) -> None:
-        """Bring what waits to the sink, all at once: so the next commit has what came during this one."""
-        while True:
-            heard = [await self._waiting.get()]
-            while not self._waiting.empty():
-                heard.append(self._waiting.get_nowait())
-            items: list[Item] = []
-            marks: dict[str, str] = {}
-            for watch, advert, now_ms, now_s in heard:
-                outcome = watch.device.hear(advert, now_ms, now_s)
-                items += outcome.items
-                marks |= outcome.marks
-                if outcome.is_alive:
-                    self._found(watch, now_ms, now_s)
-                for refusal in outcome.refusals:
-                    items += self._refuse(watch, refusal, outcome.detail, now_ms, now_s)
-            if items or marks:
-                await sink.put(items, marks)
+        """Bring what waits to the sink, all at once: so the next commit has what came during this one.
+
+        What was heard is stored also when the listener is told to end.
+        """
+        try:
+            while True:
+                await self._store(sink, [await self._waiting.get()])
+        finally:
+            await self._store(sink, [])
+
+    async def _store(self, sink: Sink, heard: list[tuple[_Watch, Advert, int, float]]) -> None:
+        while not self._waiting.empty():
+            heard.append(self._waiting.get_nowait())
+        items: list[Item] = []
+        marks: dict[str, str] = {}
+        for watch, advert, now_ms, now_s in heard:
+            outcome = watch.device.hear(advert, now_ms, now_s)
+            items += outcome.items
+            marks |= outcome.marks
+            if outcome.is_alive:
+                self._found(watch, now_ms, now_s)
+            for refusal in outcome.refusals:
+                items += self._refuse(watch, refusal, outcome.detail, now_ms, now_s)
+        if items or marks:
+            putting = asyncio.ensure_future(sink.put(items, marks))
+            try:
+                await asyncio.shield(putting)
+            except asyncio.CancelledError:
+                await putting
+                raise
 
     def _refuse(self, watch: _Watch, refusal: Refusal, detail: str, now_ms: int, now_s: float) -> list[Event]:
         """Count it, and tell it when it is news."""
@@ -210,7 +228,7 @@ class BleListener:
             watches = list(self._by_address.values())
             items: list[Item] = []
             for watch in watches:
-                if now_s >= watch.bad_s:
+                if now_s >= watch.bad_s and self._waiting.empty():  # else it may be in there
                     items += self._lose(watch)
                     watch.bad_s += watch.device.period_s * (
                         1 + (now_s - watch.bad_s) // watch.device.period_s
@@ -218,7 +236,7 @@ class BleListener:
             if items:
                 await sink.put(items)
             due_s = min(watch.bad_s for watch in watches)
-            await self._clock.sleep(max(0.0, due_s - self._clock.monotonic_s()))
+            await self._clock.sleep(max(SHORTEST_LOOK_S, due_s - self._clock.monotonic_s()))
 
     def _lose(self, watch: _Watch) -> Sequence[Item]:
         device, now_ms = watch.device, self._clock.now_ms()

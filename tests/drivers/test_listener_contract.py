@@ -1,0 +1,170 @@
+"""What `Listener` promises, for every implementation of it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+import pytest
+
+from drivers.contract import CommandRefused, Listener
+from models.errors import RetryLater
+from models.reading import Item, Quality, Reading
+from simulators.ble.faults import BleFault
+from simulators.ble.sections import BleDeviceSection
+from tests.support.ble import Rig as BleAir
+from tests.support.ble import a_rig, needs_dbus
+from tests.support.keeping_sink import KeepingSink
+
+
+class Rig(Protocol):
+    """A listener with one device, which says something only when it is told to."""
+
+    sink: KeepingSink
+
+    @property
+    def device(self) -> str:
+        """Its id."""
+
+    @property
+    def listener(self) -> Listener:
+        """The one of this run of the agent."""
+
+    def listening(self) -> AbstractAsyncContextManager[None]:
+        """Run the listener while the block does."""
+
+    def restart(self) -> None:
+        """Another listener with the same sink, as after a restart of the agent."""
+
+    async def say(self) -> None:
+        """Let the device say something new, which makes at least one item; return when it is stored."""
+
+    async def repeat(self) -> None:
+        """Let what the device said last be heard once more."""
+
+    async def wait(self) -> None:
+        """Let so much time pass in silence that the device counts as lost."""
+
+
+class BleRig:
+    """A sealed meter before real bleak."""
+
+    device = "m"
+
+    def __init__(self, air: BleAir) -> None:
+        self._air = air
+        self.sink = air.sink
+        self._quiet = air.air.advertiser(self.device).faults.add(BleFault(kind="lost"))
+
+    @staticmethod
+    @asynccontextmanager
+    async def built() -> AsyncIterator["BleRig"]:
+        section = BleDeviceSection(
+            id=BleRig.device, address="A4:C1:38:00:00:01", profile="bthome-meter", key="00" * 16
+        )
+        async with a_rig(section) as air:
+            yield BleRig(air)
+
+    @property
+    def listener(self) -> Listener:
+        return self._air.listener
+
+    def listening(self) -> AbstractAsyncContextManager[None]:
+        return self._air.listening()
+
+    def restart(self) -> None:
+        self._air.restarted()
+
+    async def say(self) -> None:
+        faults, before = self._air.air.advertiser(self.device).faults, len(self.sink.items)
+        faults.remove(self._quiet)
+        await self._air.play(5)
+        self._quiet = faults.add(BleFault(kind="lost"))
+        await self._air.until(lambda: len(self.sink.items) > before)
+
+    async def repeat(self) -> None:
+        advertiser = self._air.air.advertiser(self.device)
+        await advertiser.replay(advertiser.recorded[-1])
+        await self._air.settled()
+
+    async def wait(self) -> None:
+        await self._air.play(45)
+
+
+RIGS: list[object] = [pytest.param(BleRig.built, id="ble", marks=needs_dbus)]
+
+
+@pytest.fixture(params=RIGS)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    make: Callable[[], AbstractAsyncContextManager[Rig]] = request.param
+    async with make() as rig:
+        yield rig
+
+
+def of_the_device(rig: Rig) -> list[Item]:
+    """What has come of it that is not only told of its loss."""
+    return [
+        item
+        for item in rig.sink.items
+        if item.device_id == rig.device and not (isinstance(item, Reading) and item.quality is Quality.BAD)
+    ]
+
+
+def is_lost(rig: Rig) -> bool:
+    [state] = rig.listener.states
+    assert state.id == rig.device
+    return state.lost_since_ms is not None
+
+
+async def test_what_is_said_arrives_in_order(rig: Rig) -> None:
+    async with rig.listening():
+        for _ in range(5):
+            await rig.say()
+    times = [item.measured_ms for item in of_the_device(rig)]
+    assert times == sorted(times)
+    assert len(set(times)) == 5
+
+
+async def test_what_is_heard_twice_arrives_once(rig: Rig) -> None:
+    async with rig.listening():
+        await rig.say()
+        said = of_the_device(rig)
+        await rig.repeat()
+        await rig.repeat()
+        await rig.say()
+    assert of_the_device(rig)[: len(said)] == said
+    assert len(of_the_device(rig)) <= 2 * len(said)
+
+
+async def test_what_was_heard_before_a_restart_does_not_arrive_again(rig: Rig) -> None:
+    async with rig.listening():
+        await rig.say()
+    said = of_the_device(rig)
+    rig.restart()
+    async with rig.listening():
+        await rig.repeat()
+        assert of_the_device(rig) == said
+        await rig.say()
+        assert len(of_the_device(rig)) > len(said)
+
+
+async def test_a_silent_device_is_lost_and_heard_again_is_not(rig: Rig) -> None:
+    async with rig.listening():
+        await rig.say()
+        assert not is_lost(rig)
+        await rig.wait()
+        assert is_lost(rig)
+        await rig.say()
+        assert not is_lost(rig)
+
+
+async def test_a_run_may_be_repeated(rig: Rig) -> None:
+    for _ in range(3):
+        async with rig.listening():
+            await rig.say()
+    assert len({item.measured_ms for item in of_the_device(rig)}) == 3
+
+
+async def test_a_command_that_makes_no_sense_is_refused(rig: Rig) -> None:
+    async with rig.listening():
+        with pytest.raises((CommandRefused, RetryLater)):
+            await rig.listener.act(rig.device, "no-such-action", {})
