@@ -1,5 +1,6 @@
 """Reads one zone controller on a shared line: one request for the states of all its bays."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,7 +13,7 @@ from models.reading import Reading, Reason
 from models.times import Clock
 
 LATE_S: Final = 60.0
-"""So long after a question without an answer, one that comes may be its answer."""
+"""So long after a question without an answer, one that comes may be its answer. In real time, as on wires."""
 
 
 class ParkingControllerDriver:
@@ -73,11 +74,12 @@ class ParkingControllerDriver:
 
     async def _ask(self, trace: list[Exchange] | None) -> Reply | Reason:
         """The reply, or why there is none."""
+        loop = asyncio.get_running_loop()
         attempts = 1 + self._section.retries
         reason, broke = Reason.NO_REPLY, False
         while attempts > 0:
             attempts -= 1
-            is_patient = self._clock.monotonic_s() < self._late_until_s
+            is_patient = loop.time() < self._late_until_s
             look = self._codec.look_for(self._unit, is_patient=is_patient)
             try:
                 return await self._line.ask(
@@ -98,7 +100,7 @@ class ParkingControllerDriver:
                 broke = True
             except DeviceUnreachable:
                 return Reason.UNREACHABLE
-            self._late_until_s = self._clock.monotonic_s() + LATE_S
+            self._late_until_s = loop.time() + LATE_S
         return reason
 
     def _value(self, data: bytes, detector: int) -> int | Reason:

@@ -60,14 +60,17 @@ class Codec:
         return frame.data if frame is not None and frame.control == self._yes else None
 
     def look_for(self, unit: int, *, is_patient: bool) -> Look:
-        """Finds what a controller answers. The protocol does not number its questions: `is_patient` waits
-        for whether a second answer follows, since the first may be a late one to a question before."""
+        """Finds what a controller answers.
+
+        The protocol does not number its questions. So when an answer to a question before may still be under
+        way, `is_patient` waits for whether a second one follows; of two that differ, neither is believed.
+        """
 
         def look(received: bytes) -> Found:
             strays: list[bytes] = []
             noise_from = at = 0
             unfinished: int | None = None
-            likely: bytes | None = None
+            answers: list[bytes] = []
             while at < len(received):
                 frame = self._at(received, at)
                 if frame is None or not frame.size:
@@ -83,8 +86,11 @@ class Codec:
                 elif unfinished is None and not is_patient:
                     return Found(whole, tuple(strays), received[at:])
                 else:
-                    likely = whole
-            return Found(None, tuple(strays), received[noise_from:], likely)
+                    answers.append(whole)
+            rest = received[noise_from:]
+            if len(set(answers)) > 1:
+                return Found(None, (*strays, *answers), rest)
+            return Found(None, tuple(strays), rest, answers[0] if answers else None)
 
         return look
 

@@ -1,4 +1,4 @@
-"""A parking sensor with its network server: all that is published about it, in order, for ever."""
+"""A parking sensor with its network server: all that is published about it, in order."""
 
 import heapq
 import itertools
@@ -17,6 +17,7 @@ from simulators.parking.stays import Stays
 AFTER_THE_NEXT_MS: Final = 1
 STRANGER: Final = "ffffffffffffff00"
 BATTERY_LASTS_DAYS: Final = 2000.0
+_FOR_EVER: Final = 1 << 62
 _NOWHERE: Final = 199  # an fPort that none of the models has
 
 
@@ -76,7 +77,7 @@ class SimulatedSensor:
         self._state: str | None = None
 
     def messages(self) -> Iterator[Message]:
-        """Endless; the same seed gives the same."""
+        """The same seed gives the same. It ends only when the sensor is silent for ever."""
         order = itertools.count()
         waiting: list[tuple[int, int, _Pending]] = []
         for at_ms, why in self._speaks():
@@ -85,6 +86,11 @@ class SimulatedSensor:
                 yield self._published(due_ms, pending)
             for due_ms, pending in self._transmit(at_ms, why):
                 heapq.heappush(waiting, (due_ms, next(order), pending))
+            if self._silent_until_ms == _FOR_EVER:
+                break
+        while waiting:
+            due_ms, _, pending = heapq.heappop(waiting)
+            yield self._published(due_ms, pending)
 
     def _speaks(self) -> Iterator[tuple[int, Why]]:
         """When it speaks, and why."""
@@ -110,7 +116,7 @@ class SimulatedSensor:
         kind = "" if fault is None else fault.kind
         delay_ms = 0 if fault is None else fault.delay_ms
         if fault is not None and kind == "silent":
-            self._silent_until_ms = 1 << 62 if fault.lasts_ms is None else at_ms + fault.lasts_ms
+            self._silent_until_ms = _FOR_EVER if fault.lasts_ms is None else at_ms + fault.lasts_ms
             return
         if kind in ("rejoin", "reset"):
             self._session += 1
@@ -145,8 +151,8 @@ class SimulatedSensor:
         if why == "started" or (at_ms - self._origin_ms) // DAY_MS != self._status_day:
             self._status_day = (at_ms - self._origin_ms) // DAY_MS
             battery = round(self._battery_pct(at_ms), 1)
-            said = Said(0, b"", {"battery_pct": battery})
-            yield at_ms, _Pending(self._server.status(at_ms, battery), at_ms, said=said)
+            news = None if self._model.tells_battery else Said(0, b"", {"battery_pct": battery})
+            yield at_ms, _Pending(self._server.status(at_ms, battery), at_ms, said=news)
 
     def _uplink(self, at_ms: int, said: Said, kind: str, delay_ms: int) -> _Pending:
         self._frames += 1

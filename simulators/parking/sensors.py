@@ -87,10 +87,11 @@ class Model:
     says: Callable[[Bay, Why], Said]
     alive_every_ms: int  # as it is sold
     tells_changes: bool = True  # at once; else only with its next measurement
+    tells_battery: bool = True  # in its payloads; else the network server asks for it
 
 
 MODELS: Final[dict[str, Model]] = {
-    "bosch-parking-lot-sensor": Model(bosch, 24 * 3_600_000),
+    "bosch-parking-lot-sensor": Model(bosch, 24 * 3_600_000, tells_battery=False),
     "milesight-em310-udl": Model(milesight, 10 * 60_000, tells_changes=False),
     "libelium-smart-parking": Model(libelium, 2 * 3_600_000),
 }

@@ -20,7 +20,7 @@ LIMIT_S = 120.0
 
 
 def watched(device: str, point: str = "occupied", **settings: Any) -> Watched:
-    given = {"source": "bosch-parking-lot-sensor", "limit_s": LIMIT_S, "zone": "zone-1"}
+    given: dict[str, Any] = {"source": "bosch-parking-lot-sensor", "limit_s": LIMIT_S, "zone": "zone-1"}
     return Watched(device_id=device, point=point, **(given | settings))
 
 

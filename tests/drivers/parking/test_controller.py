@@ -186,6 +186,8 @@ async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(contr
         controller.script = lambda request: []
         assert values(await driver.read()) == [None] * 32
         controller.script = lambda request: [said([1] * 32), said([0] * 32)]  # the late one, and that of now
+        assert values(await driver.read()) == [None] * 32
+        controller.script = lambda request: [said([0] * 32)]
         assert values(await driver.read()) == [0.0] * 32
 
 
