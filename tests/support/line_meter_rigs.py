@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from drivers.cjt188.driver import make_driver as make_cjt188
 from drivers.contract import TracedDriver
@@ -17,9 +18,15 @@ from simulators.line.tcp import TcpPort
 from tests.support.clocks import VirtualClock
 from tests.support.scripted_line import ScriptedLine
 
-ALIKE = {"unit": "V", "kind": "gauge", "decimals": 0}
-SWITCH = {"unit": "", "kind": "state", "decimals": 0}
-ABOUT = {"profile": "test-meter", "version": "1", "title": "Test meter", "verified": True, "source": "a test"}
+ALIKE: dict[str, Any] = {"unit": "V", "kind": "gauge", "decimals": 0}
+SWITCH: dict[str, Any] = {"unit": "", "kind": "state", "decimals": 0}
+ABOUT: dict[str, Any] = {
+    "profile": "test-meter",
+    "version": "1",
+    "title": "Test meter",
+    "verified": True,
+    "source": "a test",
+}
 
 
 def bcd(number: int, length: int) -> bytes:
