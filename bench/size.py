@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from drivers.contract import Driver
 from drivers.modbus.driver import make_driver
-from drivers.modbus.link import ModbusTcpLink
+from drivers.modbus.tcp import ModbusTcpLink
 from edge_agent.catalogue import Catalogue
 from models.envelope import FIRST_PREVIOUS, CollectorPrivateKey, ContentKey, seal
 from models.profile import as_family

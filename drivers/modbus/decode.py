@@ -9,7 +9,7 @@ meet the raw value: 23020 x 0.01 becomes 23020 / 100, which is 230.2 and not 230
 
 import struct
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm, prod
@@ -18,10 +18,12 @@ from drivers.modbus.plan import BIT_TABLES, Request
 from models.profile.modbus import ByteOrder, ModbusPoint, ModbusSection, RegisterType, WordOrder
 from models.reading import Quality, Reading, Reason
 
-_CODES = {
+CODES = {
     "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
     "float32": "f", "float64": "d", "bcd16": "H", "bcd32": "I", "bcd64": "Q", "bool": "H",
 }  # fmt: skip
+"""Of `struct`, by type."""
+
 _LARGEST = 1.7976931348623157e308  # bounds of a point without bounds: not a number and infinity lie outside
 
 _BAD, _SUSPECT = Quality.BAD, Quality.SUSPECT
@@ -178,12 +180,23 @@ class ReplyDecoder:
         )
 
 
+def decimal(number: float) -> Fraction:
+    """The decimal number that a person wrote, which the float only comes near to."""
+    return Fraction(str(number))
+
+
+def in_order(word_order: WordOrder, byte_order: ByteOrder, pack: Callable[[str], bytes]) -> bytes:
+    """The registers of one value, for which `pack` makes the bytes in the order that it is told."""
+    swap, layout = _order(word_order, byte_order)
+    return _swapped(pack(layout)) if swap else pack(layout)
+
+
 def raw_value(
     data: bytes, type_: RegisterType, word_order: WordOrder, byte_order: ByteOrder
 ) -> int | float | None:
     """The number that registers hold, before scale and sentinels; None when the bytes are no number."""
     swap, layout = _order(word_order, byte_order)
-    [raw] = struct.unpack(layout + _CODES[type_], _swapped(data) if swap else data)
+    [raw] = struct.unpack(layout + CODES[type_], _swapped(data) if swap else data)
     if type_.startswith("bcd"):
         return _from_bcd(raw)
     number: int | float = raw
@@ -198,15 +211,15 @@ def _from_bcd(packed: int) -> int | None:
 
 
 def _field(point: ModbusPoint, index: int, parameters: Mapping[str, float]) -> _Field:
-    multiplier = prod((_decimal(parameters[name]) for name in point.multiply_by), start=Fraction(1))
-    offset = _decimal(point.offset)
+    multiplier = prod((decimal(parameters[name]) for name in point.multiply_by), start=Fraction(1))
+    offset = decimal(point.offset)
     steps = 10**point.decimals
-    factor, addend = _decimal(point.scale) * multiplier * steps, offset * steps
+    factor, addend = decimal(point.scale) * multiplier * steps, offset * steps
     divisor = lcm(factor.denominator, addend.denominator)
     number = float if _is_float(point) else int
     # Bounds are given for parameters of 1, as the value before they multiply it.
     bounds = [
-        bound if bound is None else ((_decimal(bound) - offset) * multiplier + offset) * steps
+        bound if bound is None else ((decimal(bound) - offset) * multiplier + offset) * steps
         for bound in (point.min, point.max)
     ]
     return _Field(
@@ -222,11 +235,6 @@ def _field(point: ModbusPoint, index: int, parameters: Mapping[str, float]) -> _
         nan_is_sentinel=any(sentinel == "nan" or sentinel != sentinel for sentinel in point.sentinels),
         bit=-1 if point.bit is None else point.bit,
     )
-
-
-def _decimal(number: float) -> Fraction:
-    """The decimal number that a person wrote, which the float only comes near to."""
-    return Fraction(str(number))
 
 
 def _raw_sentinels(point: ModbusPoint) -> Iterable[float]:
@@ -287,7 +295,7 @@ def _layer(order: tuple[bool, str], members: list[tuple[ModbusPoint, _Field]], r
     swap, layout = order
     at = request.first
     for point, _ in members:
-        layout += "2x" * (point.address - at) + _CODES[point.type]
+        layout += "2x" * (point.address - at) + CODES[point.type]
         at = point.address + point.width
     layout += "2x" * (request.first + request.count - at)
     rows = tuple(

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 from pymodbus.constants import ExcCodes
 
 from drivers.contract import DeviceUnreachable, Exchange, ProfileMismatch
+from drivers.line import ConnectionBroke, ReplyTimeout, UnusableReply
 from drivers.modbus.decode import ReplyDecoder
-from drivers.modbus.link import ConnectionBroke, ModbusTcpLink, Reply, ReplyTimeout, UnusableReply
-from drivers.modbus.plan import Request, plan
+from drivers.modbus.link import Answer, Link, Question
+from drivers.modbus.plan import Request, other_reads, plan
+from drivers.modbus.write import Writer
 from models.profile import parameter_mistakes
 from models.profile.modbus import ModbusPoint, ModbusProfile
 from models.reading import Quality, Reading, Reason
@@ -29,8 +31,7 @@ class _Part:
     """A request with all that sending it and reading its reply takes."""
 
     request: Request
-    pdu: bytes
-    data_bytes: int
+    question: Question
     decoder: ReplyDecoder
     may_split: bool = True
 
@@ -51,6 +52,7 @@ class _Cycle:
     readings: list[Reading | None]
     trace: list[Exchange] | None
     unanswered: int = 0  # requests in a row
+    has_answered: bool = False
     given_up: Reason = Reason.NONE
     leaves: list[tuple[_Part, bool | None]] = field(default_factory=list)  # good, refused or unknown
 
@@ -60,7 +62,7 @@ def make_driver(
     device_id: str,
     profile: ModbusProfile,
     unit: int,
-    link: ModbusTcpLink,
+    link: Link,
     parameters: Mapping[str, float],
     clock: Clock,
 ) -> "ModbusDriver":
@@ -72,14 +74,14 @@ def make_driver(
 
 
 class ModbusDriver:
-    """A `TracedDriver` for one unit behind a link, which it shares with the drivers of the other units."""
+    """A `TracedDriver` and `ActingDriver` for one unit behind a link, which it shares with other drivers."""
 
     def __init__(
         self,
         device_id: str,
         profile: ModbusProfile,
         unit: int,
-        link: ModbusTcpLink,
+        link: Link,
         parameters: Mapping[str, float],
         clock: Clock,
     ) -> None:
@@ -90,8 +92,10 @@ class ModbusDriver:
         self._unit = unit
         self._link = link
         self._clock = clock
-        wholes = [self._part(request) for request in plan(profile.points, profile.modbus)]
-        self._blocks = [_Block(whole, [whole]) for whole in wholes]
+        self._wholes = plan(profile.points, profile.modbus)
+        self._blocks = [_Block(whole, [whole]) for whole in map(self._part, self._wholes)]
+        self._writer = Writer(device_id, profile, self._parameters, unit, link)
+        self._was_silent = False  # in all of the last cycle
 
     async def open(self) -> None:
         """See `Driver`."""
@@ -102,7 +106,10 @@ class ModbusDriver:
         await self._link.detach(self)
 
     async def read(self) -> list[Reading]:
-        """See `Driver`. Costs one retry for a timeout, and no wait at all for a dead connection."""
+        """See `Driver`. Costs one retry for a timeout, and no wait at all for a dead connection.
+
+        A device that was silent in its last cycle is asked one question, once, before all the others.
+        """
         return await self._read(None)
 
     async def read_traced(self) -> tuple[list[Reading], list[Exchange]]:
@@ -110,8 +117,14 @@ class ModbusDriver:
         trace: list[Exchange] = []
         return await self._read(trace), trace
 
+    async def act(self, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """See `ActingDriver`. The one action is `write`, see `Writer.write`."""
+        return await self._writer.act(action, arguments)
+
     async def _read(self, trace: list[Exchange] | None) -> list[Reading]:
         cycle = _Cycle([None] * len(self._points), trace)
+        if self._was_silent:
+            cycle.unanswered = SILENT_IN_A_ROW - 1
         for block in self._blocks:
             if block.until_s and self._clock.monotonic_s() >= block.until_s:
                 block.parts, block.until_s = [block.whole], 0.0
@@ -120,6 +133,7 @@ class ModbusDriver:
                 await self._read_part(part, cycle)
             if len(cycle.leaves) > len(block.parts):
                 self._remember(block, cycle.leaves)
+        self._was_silent = not cycle.has_answered
         return cast(list[Reading], cycle.readings)  # each point is in one block, and each part filled its own
 
     async def _read_part(self, part: _Part, cycle: _Cycle) -> None:
@@ -129,21 +143,21 @@ class ModbusDriver:
             self._fail(part, reply, now_ms, now_ms, cycle)
             cycle.leaves.append((part, None))
             return
-        frame, sent_ms, received_ms = reply
+        pdu, sent_ms, received_ms = reply
         middle_ms = (sent_ms + received_ms) // 2
-        if not frame[7] & 0x80:
-            part.decoder.decode(frame[9:], middle_ms, received_ms, cycle.readings)
+        if not pdu[0] & 0x80:
+            part.decoder.decode(pdu[2:], middle_ms, received_ms, cycle.readings)
             part.may_split = True
             cycle.leaves.append((part, True))
             return
-        halves = self._halves(part) if frame[8] not in NOT_YET else []
+        halves = self._halves(part) if reply.refusal not in NOT_YET else []
         if not halves:
             self._fail(part, Reason.REFUSED, middle_ms, received_ms, cycle)
             cycle.leaves.append((part, False))
         for half in halves:
             await self._read_part(half, cycle)
 
-    async def _ask(self, part: _Part, cycle: _Cycle) -> Reply | Reason:
+    async def _ask(self, part: _Part, cycle: _Cycle) -> Answer | Reason:
         """The reply, or why there is none. A device that was silent just now gets no second attempt."""
         if cycle.given_up:
             return cycle.given_up
@@ -154,7 +168,11 @@ class ModbusDriver:
             attempts -= 1
             try:
                 reply = await self._link.request(
-                    self._unit, part.pdu, part.data_bytes, self._section.reply_timeout_s, cycle.trace
+                    self._unit,
+                    part.question,
+                    self._section.reply_timeout_s,
+                    cycle.trace,
+                    others=other_reads(part.request, self._wholes, self._points, self._section),
                 )
             except ReplyTimeout:
                 reason = Reason.NO_REPLY
@@ -169,7 +187,7 @@ class ModbusDriver:
                 reason = Reason.UNREACHABLE
                 break
             else:
-                refusal = reply.frame[8] if reply.frame[7] & 0x80 else 0
+                refusal = reply.refusal
                 if refusal == NO_PATH:
                     reason = Reason.UNREACHABLE
                     break
@@ -177,6 +195,7 @@ class ModbusDriver:
                     reason = Reason.NO_REPLY
                     continue
                 cycle.unanswered = 0
+                cycle.has_answered = True
                 if refusal not in NOT_YET or not attempts:
                     return reply
         cycle.unanswered += 1
@@ -198,7 +217,7 @@ class ModbusDriver:
 
     def _part(self, request: Request, *, may_split: bool = True) -> _Part:
         decoder = ReplyDecoder(request, self._points, self._section, self._parameters, self.device_id)
-        return _Part(request, request.pdu, request.data_bytes, decoder, may_split)
+        return _Part(request, request.question, decoder, may_split)
 
     def _halves(self, part: _Part) -> list[_Part]:
         """What to ask instead of a refused request; nothing when there is nothing to divide."""

@@ -1,158 +1,68 @@
-"""One TCP connection to one endpoint, shared by all units behind it, with one request at a time."""
+"""What leads to Modbus units, whatever frames it puts around their questions."""
 
-import asyncio
-import os
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
-from drivers.contract import DeviceUnreachable, Exchange
-from drivers.modbus.wire import Garbled, Lost, Wire
-from models.errors import RetryLater
-from models.times import Clock
-
-CONNECT_TIMEOUT_S = 3.0  # a SYN is repeated after 1 s; who needs two repeats in a building is down
-FIRST_PAUSE_S = 0.5  # after a failed attempt to connect; doubles with every further one up to
-LONGEST_PAUSE_S = 5.0  # so that a meter that is back is read within seconds
-SILENT_REQUESTS = 3  # without any byte, before the connection is taken for half open and made anew
+from drivers.contract import Exchange
 
 
-class ReplyTimeout(RetryLater):
-    """The device did not answer in time."""
+class Question(NamedTuple):
+    """A request, and how the reply to it must look. Both begin with the function code."""
 
-    def __init__(self, endpoint: str, unit: int, waited_s: float) -> None:
-        super().__init__(f"{endpoint} unit {unit}: no reply within {waited_s:g} s; check unit id and wiring")
-        self.endpoint, self.unit, self.waited_s = endpoint, unit, waited_s
+    pdu: bytes
+    begins: bytes  # how the reply begins that does what was asked
+    size: int  # of that reply; 0: it tells its length itself
 
-
-class UnusableReply(RetryLater):
-    """Something came in, but nothing of it was the answer: foreign, garbled, truncated or an echo."""
-
-    def __init__(self, endpoint: str, unit: int) -> None:
-        super().__init__(f"{endpoint} unit {unit}: no valid reply; look for a second unit {unit} or noise")
-        self.endpoint, self.unit = endpoint, unit
+    @property
+    def function(self) -> int:
+        return self.pdu[0]
 
 
-class ConnectionBroke(RetryLater):
-    """The connection ended while a reply was awaited."""
+class Answer(NamedTuple):
+    """The reply to a question from its function code on, and when it was asked for and complete."""
 
-    def __init__(self, endpoint: str, detail: str) -> None:
-        super().__init__(f"{endpoint}: {detail}; the next request connects again")
-        self.endpoint, self.detail = endpoint, detail
-
-
-class Reply(NamedTuple):
-    """The frame that answers a request, normal or exception, and when it was asked for and complete."""
-
-    frame: bytes
+    pdu: bytes
     sent_ms: int
     received_ms: int
 
+    @property
+    def refusal(self) -> int:
+        """The code of an exception; 0 when it is none."""
+        return self.pdu[1] if self.pdu[0] & 0x80 else 0
 
-class ModbusTcpLink:
-    """One endpoint. Connects when needed, and again after a loss, but not more often than makes sense."""
 
-    def __init__(self, host: str, port: int, *, clock: Clock) -> None:
-        self.host, self.port = host, port
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._wire: Wire | None = None
-        self._users: set[object] = set()
-        self._transaction = 0
-        self._silent = 0
-        self._pause_s = 0.0
-        self._not_before_s = 0.0
-        self._failure = ""
+class Link(Protocol):
+    """One wire to one or several units, with one question at a time."""
 
     @property
     def endpoint(self) -> str:
-        """The name of the endpoint in messages."""
-        return f"{self.host}:{self.port}"
+        """Its name in messages."""
 
     async def attach(self, user: object) -> None:
         """Connect on behalf of a user. Raises DeviceUnreachable; the user is attached all the same."""
-        self._users.add(user)
-        async with self._lock:
-            await self._connected()
 
     async def detach(self, user: object) -> None:
-        """Give up the link; the connection ends with its last user."""
-        self._users.discard(user)
-        if not self._users:
-            await self.shut()
-
-    async def shut(self) -> None:
-        """End the connection, whoever uses it; the next request connects again."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.abort()
-            await wire.closed
+        """Give up the link; it closes with its last user. Safe without `attach`."""
 
     async def request(
-        self, unit: int, pdu: bytes, data_bytes: int, timeout_s: float, trace: list[Exchange] | None = None
-    ) -> Reply:
+        self,
+        unit: int,
+        question: Question,
+        timeout_s: float,
+        trace: list[Exchange] | None = None,
+        *,
+        others: Iterable[Question] = (),
+    ) -> Answer:
         """Ask once, and wait for the reply to exactly this question.
 
+        `others` are further reads that the unit may be asked at any time, best first. One of them is asked
+        before, where a late reply to an earlier question could not be told from the reply to this one.
+
         Raises ReplyTimeout, UnusableReply, ConnectionBroke or DeviceUnreachable. Any of them may be
-        followed by the same request. A reply that comes too late is dropped when it comes.
+        followed by the same request. A reply that comes too late is never taken for another one.
         """
-        async with self._lock:
-            wire = await self._connected()
-            self._transaction = self._transaction % 0xFFFF + 1  # never 0, which some devices always answer
-            sent_ms = self._clock.now_ms()
-            answer = wire.ask(self._transaction, unit, pdu, data_bytes)
-            try:
-                async with asyncio.timeout(timeout_s):
-                    frame, received_ms = await answer
-            except (TimeoutError, Garbled, Lost) as err:
-                failure = self._failure_of(wire, unit, timeout_s, err)
-                if trace is not None:
-                    replies = (*wire.strays, *filter(None, (wire.unfinished,)))
-                    trace.append(Exchange(wire.request, replies, str(failure), sent_ms, self._clock.now_ms()))
-                raise failure from err
-            self._silent = 0
-            if trace is not None:
-                trace.append(Exchange(wire.request, (*wire.strays, frame), "", sent_ms, received_ms))
-            return Reply(frame, sent_ms, received_ms)
-
-    async def _connected(self) -> Wire:
-        if self._wire is not None and self._wire.is_open:
-            return self._wire
-        self._wire = None
-        now_s = self._clock.monotonic_s()
-        if now_s < self._not_before_s:
-            raise DeviceUnreachable(self.endpoint, self._failure)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, self._wire = await asyncio.get_running_loop().create_connection(
-                    lambda: Wire(self._clock.now_ms), self.host, self.port
-                )
-        except (OSError, UnicodeError) as err:  # TimeoutError is an OSError; a host name may be no name
-            self._failure = _told(err)
-            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-            self._not_before_s = self._clock.monotonic_s() + self._pause_s
-            raise DeviceUnreachable(self.endpoint, self._failure) from err
-        self._pause_s = self._not_before_s = 0.0
-        self._silent = 0
-        return self._wire
-
-    def _failure_of(self, wire: Wire, unit: int, timeout_s: float, err: Exception) -> RetryLater:
-        """What to tell the caller; decides as well whether the connection can be kept."""
-        if isinstance(err, Lost):
-            return ConnectionBroke(self.endpoint, str(err))
-        if isinstance(err, Garbled):
-            return UnusableReply(self.endpoint, unit)
-        self._silent = 0 if wire.strays else self._silent + 1
-        if wire.unfinished or self._silent >= SILENT_REQUESTS:
-            # The rest of a truncated frame may never come, and would swallow the head of the next reply.
-            wire.abort()
-        if wire.unfinished or wire.is_disturbed:
-            return UnusableReply(self.endpoint, unit)
-        return ReplyTimeout(self.endpoint, unit, timeout_s)
 
 
-def _told(err: OSError | UnicodeError) -> str:
-    """Why there is no connection, without the address, which the message names already."""
-    if isinstance(err, TimeoutError) and not err.errno:
-        return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-    if isinstance(err, OSError) and err.errno and err.errno > 0:
-        return os.strerror(err.errno)
-    return str(err)
+def reading(pdu: bytes, data_bytes: int) -> Question:
+    """A question of function 1 to 4, whose reply carries so many bytes."""
+    return Question(pdu, bytes((pdu[0], data_bytes)), 2 + data_bytes)

@@ -1,6 +1,6 @@
 """Joins the points of a profile into the fewest requests that the protocol and the device allow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,6 +8,7 @@ from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
+from drivers.modbus.link import Question, reading
 from models.profile.modbus import ModbusPoint, ModbusSection, Table
 
 REQUESTS: dict[Table, type[ModbusPDU]] = {
@@ -39,6 +40,10 @@ class Request:
         """How many bytes of data the reply must carry."""
         return (self.count + 7) // 8 if self.table in BIT_TABLES else 2 * self.count
 
+    @property
+    def question(self) -> Question:
+        return reading(self.pdu, self.data_bytes)
+
 
 def plan(
     points: Sequence[ModbusPoint], section: ModbusSection, only: Sequence[int] | None = None
@@ -54,6 +59,30 @@ def plan(
         indexes = [index for index in chosen if points[index].table == table]
         requests += _Table(table, points, indexes, section).requests()
     return requests
+
+
+def other_reads(
+    request: Request, planned: Sequence[Request], points: Sequence[ModbusPoint], section: ModbusSection
+) -> Iterator[Question]:
+    """Reads that may be sent instead of `request` when its reply must look different, best first.
+
+    Those that are planned anyway, then beginnings of them that hold whole points, then one register or bit
+    of the other tables, which a unit answers at least with a refusal. None touches a forbidden address.
+    """
+    for other in planned:
+        yield other.question
+    for whole in (request, *planned):
+        ends = sorted({points[index].address + points[index].width for index in whole.points})
+        for count in [end - whole.first for end in ends]:
+            if not could_be_its_own_reply(whole.table, whole.first, count):
+                yield Request(whole.table, whole.first, count, ()).question
+    for table in REQUESTS:
+        is_forbidden = any(
+            range_.table == table and range_.first <= request.first <= range_.last
+            for range_ in section.forbidden
+        )
+        if not is_forbidden:
+            yield Request(table, request.first, 1, ()).question
 
 
 def could_be_its_own_reply(table: Table, first: int, count: int) -> bool:

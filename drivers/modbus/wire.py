@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from drivers.modbus.link import Question
+
 HEADER = struct.Struct(">HHHB")  # transaction, protocol (0), length of what follows it, unit
 LONGEST = 260  # bytes of a whole frame: 7 of header and a PDU of 253
 
@@ -41,8 +43,9 @@ class Wire(asyncio.Protocol):
         self._buffer = b""
         self._waiting: asyncio.Future[tuple[bytes, int]] | None = None
         self._request = b""
-        self._normal = b""  # how the answer begins, up to its byte count
-        self._normal_size = 0
+        self._normal = b""  # how the answer begins
+        self._normal_size = 0  # of the header alone, when the answer has no length of its own
+        self._is_own_reply = False  # whether the answer is what was asked, over again
         self._exception = b""  # how a refusal begins, up to its code
         self._asked: deque[int] = deque(maxlen=64)  # transactions whose replies may still come
         self.strays: deque[bytes] = deque(maxlen=8)  # what came since the last question and did not answer it
@@ -59,19 +62,17 @@ class Wire(asyncio.Protocol):
         """The beginning of a frame whose end has not come."""
         return self._buffer
 
-    def ask(
-        self, transaction: int, unit: int, pdu: bytes, data_bytes: int
-    ) -> asyncio.Future[tuple[bytes, int]]:
-        """Send a request to read; the result is the reply's frame and when it was complete.
+    def ask(self, transaction: int, unit: int, question: Question) -> asyncio.Future[tuple[bytes, int]]:
+        """Send a question; the result is the reply's frame and when it was complete.
 
-        `data_bytes` is how much the reply must carry. The future fails with Garbled or Lost; whoever stops
-        waiting for it cancels it.
+        The future fails with Garbled or Lost; whoever stops waiting for it cancels it.
         """
-        function = pdu[0]
+        pdu, begins, size = question
         self._request = HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu
-        self._normal = HEADER.pack(transaction, 0, data_bytes + 3, unit) + bytes((function, data_bytes))
-        self._normal_size = len(self._normal) + data_bytes
-        self._exception = HEADER.pack(transaction, 0, 3, unit) + bytes((function | 0x80,))
+        self._normal = HEADER.pack(transaction, 0, size + 1, unit) + begins
+        self._normal_size = HEADER.size + size
+        self._exception = HEADER.pack(transaction, 0, 3, unit) + bytes((pdu[0] | 0x80,))
+        self._is_own_reply = begins == pdu
         self._asked.append(transaction)
         self.strays.clear()
         self.is_disturbed = False
@@ -134,10 +135,14 @@ class Wire(asyncio.Protocol):
             self._take(answer)
 
     def _answers(self, frame: bytes) -> bool:
-        return frame.startswith((self._normal, self._exception))  # the length is in their headers
+        if frame.startswith((self._normal, self._exception)):  # the length is in their headers
+            return True
+        is_free = self._normal_size == HEADER.size
+        return is_free and frame[:2] == self._normal[:2] and frame[6:].startswith(self._normal[6:])
 
     def _take(self, frame: bytes) -> None:
-        if self._waiting is None or self._waiting.done() or frame == self._request:
+        is_echo = frame == self._request and not self._is_own_reply
+        if self._waiting is None or self._waiting.done() or is_echo:
             self._stray(frame)
         else:
             self._waiting.set_result((frame, self._now_ms()))

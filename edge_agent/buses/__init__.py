@@ -20,6 +20,8 @@ _MAKERS: dict[str, Maker] = {
     "modbus_tcp": make_arbiter,
     "osdp": make_osdp,
     "parking": make_zones,
+    "serial": make_arbiter,
+    "serial_server": make_arbiter,
 }
 """By kind of bus."""
 

@@ -1,15 +1,33 @@
 """Buses whose devices are asked: the wire of the bus, and for each device the driver of its family."""
 
+from typing import NamedTuple
+
+from drivers.cjt188.driver import make_driver as make_cjt188_driver
 from drivers.contract import ProfileMismatch, TracedDriver
+from drivers.dlt645.driver import make_driver as make_dlt645_driver
+from drivers.line import Line, SerialLine, StreamLine
 from drivers.modbus.driver import make_driver as make_modbus_driver
-from drivers.modbus.link import ModbusTcpLink
+from drivers.modbus.rtu_link import RtuLink
+from drivers.modbus.tcp import ModbusTcpLink
+from drivers.parking.controller import ParkingControllerDriver
 from edge_agent.buses.contract import Tools
 from edge_agent.config import BusSection, Config, DeviceSection
 from edge_agent.polling import Arbiter, Device
+from models.profile.cjt188 import Cjt188Profile
+from models.profile.dlt645 import Dlt645Profile
 from models.profile.modbus import ModbusProfile
+from models.profile.parking_controller import ParkingControllerProfile
 from models.times import Clock
 
-Wire = ModbusTcpLink
+
+class LineWire(NamedTuple):
+    """A line, and what Modbus units on it share beside it."""
+
+    line: Line
+    modbus: RtuLink
+
+
+Wire = ModbusTcpLink | LineWire
 
 
 def make_arbiter(config: Config, bus: BusSection, devices: list[DeviceSection], tools: Tools) -> Arbiter:
@@ -27,9 +45,28 @@ def make_arbiter(config: Config, bus: BusSection, devices: list[DeviceSection], 
 
 def make_wire(bus: BusSection, clock: Clock) -> Wire:
     """What the drivers of a bus share."""
-    if bus.modbus_tcp is None:
+    if bus.modbus_tcp is not None:
+        return ModbusTcpLink(bus.modbus_tcp.host, bus.modbus_tcp.port, clock=clock)
+    line: Line
+    if bus.serial is not None:
+        line = SerialLine(
+            bus.serial.port,
+            baud=bus.serial.baud,
+            parity=bus.serial.parity,
+            stop_bits=bus.serial.stop_bits,
+            turnaround_s=bus.serial.turnaround_s,
+            clock=clock,
+        )
+    elif bus.serial_server is not None:
+        line = StreamLine(
+            bus.serial_server.host,
+            bus.serial_server.port,
+            turnaround_s=bus.serial_server.turnaround_s,
+            clock=clock,
+        )
+    else:
         raise NotImplementedError(bus.kind)
-    return ModbusTcpLink(bus.modbus_tcp.host, bus.modbus_tcp.port, clock=clock)
+    return LineWire(line, RtuLink(line))
 
 
 def make_driver(config: Config, device: DeviceSection, wire: Wire, clock: Clock) -> TracedDriver:
@@ -40,7 +77,34 @@ def make_driver(config: Config, device: DeviceSection, wire: Wire, clock: Clock)
             device_id=device.id,
             profile=profile,
             unit=device.unit or 1,
-            link=wire,
+            link=wire.modbus if isinstance(wire, LineWire) else wire,
+            parameters=device.parameters,
+            clock=clock,
+        )
+    if isinstance(profile, ParkingControllerProfile) and isinstance(wire, LineWire):
+        return ParkingControllerDriver(
+            device_id=device.id,
+            profile=profile,
+            unit=device.unit or 1,
+            line=wire.line,
+            parameters=device.parameters,
+            clock=clock,
+        )
+    if isinstance(profile, Dlt645Profile) and isinstance(wire, LineWire):
+        return make_dlt645_driver(
+            device_id=device.id,
+            profile=profile,
+            address=device.address or "",
+            line=wire.line,
+            parameters=device.parameters,
+            clock=clock,
+        )
+    if isinstance(profile, Cjt188Profile) and isinstance(wire, LineWire):
+        return make_cjt188_driver(
+            device_id=device.id,
+            profile=profile,
+            address=device.address or "",
+            line=wire.line,
             parameters=device.parameters,
             clock=clock,
         )

@@ -66,6 +66,9 @@ class Serial(Section):
     )
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
+    turnaround_s: float = Field(
+        default=0, ge=0, le=1, description="silence before each request, where devices need more than usual"
+    )
 
 
 class SerialServer(Section):
@@ -73,6 +76,9 @@ class SerialServer(Section):
 
     host: str = Field(min_length=1, description="name or address")
     port: int = Field(ge=1, le=65535)
+    turnaround_s: float = Field(
+        default=0, ge=0, le=1, description="silence before each request, where devices need more than usual"
+    )
 
 
 class Ble(Section):

@@ -44,6 +44,9 @@ class ModbusSection(Section):
         default="high_first", description="which register of a long value comes first"
     )
     byte_order: ByteOrder = Field(default="big", description="order of the two bytes inside a register")
+    write_functions: tuple[Literal[5, 6, 15, 16], ...] = Field(
+        default=(5, 6, 15, 16), description="function codes by which writable points can be set"
+    )
 
 
 class Writable(Section):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from models.document import Mistake
 from models.document_hints import suggest
 from models.profile import checks
-from models.profile.modbus import Fingerprint, Golden, ModbusPoint, ModbusProfile
+from models.profile.modbus import Fingerprint, Golden, ModbusPoint, ModbusProfile, Writable
 
 _READS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 _LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
@@ -51,10 +51,23 @@ def _meaning(profile: ModbusProfile, point: ModbusPoint, path: tuple[str, int]) 
     for sentinel in point.sentinels:
         if not _sentinel_fits(point, sentinel):
             yield Mistake((*path, "sentinels"), f"{sentinel} can never be the raw value of a {point.type}")
-    if point.writable is not None and point.table not in ("coil", "holding"):
-        yield Mistake((*path, "writable"), f"a {point.table} can only be read", "coil or holding")
-    if point.writable is not None and point.writable.min > point.writable.max:
-        yield Mistake((*path, "writable", "min"), f"is above max, {point.writable.max:g}")
+    if point.writable is not None:
+        yield from _writable(profile, point, point.writable, (*path, "writable"))
+
+
+def _writable(
+    profile: ModbusProfile, point: ModbusPoint, range_: Writable, path: checks.Path
+) -> Iterator[Mistake]:
+    if range_.min > range_.max:
+        yield Mistake((*path, "min"), f"is above max, {range_.max:g}")
+    if point.table not in ("coil", "holding"):
+        yield Mistake(path, f"a {point.table} can only be read", "coil or holding")
+        return
+    ways = (5, 15) if point.table == "coil" else (6, 16) if point.width == 1 else (16,)
+    if not set(ways) & set(profile.modbus.write_functions):
+        codes = " or ".join(map(str, ways))
+        what = f"needs function {codes} to be set, which `write_functions` does not have"
+        yield Mistake(path, what)
 
 
 def _bit(point: ModbusPoint, path: tuple[str, int]) -> Iterator[Mistake]:
@@ -95,7 +108,7 @@ def _overlaps(profile: ModbusProfile) -> Iterator[Mistake]:
 
 
 def _golden(profile: ModbusProfile, golden: Golden, path: tuple[str, int]) -> Iterator[Mistake]:
-    request, reply = _pdu(golden.request), _pdu(golden.reply)
+    request, reply = pdu(golden.request), pdu(golden.reply)
     if request is None or len(request) != 5 or request[0] not in _READS.values():
         yield Mistake((*path, "request"), "is no request to read", "hex: function 01 to 04, address, count")
         return
@@ -137,7 +150,7 @@ def _fingerprint(profile: ModbusProfile, read: Fingerprint, path: tuple[str, int
         yield Mistake((*path, "point"), "does not lie in the registers of this read")
 
 
-def _pdu(text: str) -> bytes | None:
+def pdu(text: str) -> bytes | None:
     """The bytes from the function code on, of hex that is either that or a whole Modbus TCP frame."""
     try:
         data = bytes.fromhex(text)

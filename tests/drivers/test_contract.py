@@ -9,7 +9,7 @@ import pytest
 
 from drivers.contract import DeviceUnreachable, TracedDriver
 from drivers.modbus.driver import make_driver
-from drivers.modbus.link import ModbusTcpLink
+from drivers.modbus.tcp import ModbusTcpLink
 from models.reading import Quality, Reading
 from tests.support.byte_server import Asked, ByteServer, byte_server, framed
 from tests.support.clocks import VirtualClock

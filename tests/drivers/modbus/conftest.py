@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from drivers.modbus.driver import ModbusDriver, make_driver
-from drivers.modbus.link import ModbusTcpLink
+from drivers.modbus.tcp import ModbusTcpLink
 from models.profile.modbus import ModbusProfile
 from tests.support.byte_server import ByteServer, byte_server
 from tests.support.clocks import VirtualClock

@@ -7,7 +7,7 @@ import pytest
 
 from drivers.contract import DeviceUnreachable, ProfileMismatch
 from drivers.modbus.driver import SPLIT_LASTS_S, make_driver
-from drivers.modbus.link import ModbusTcpLink
+from drivers.modbus.tcp import ModbusTcpLink
 from models.profile.modbus import ModbusProfile
 from models.reading import Quality, Reading, Reason
 from models.times import Clock

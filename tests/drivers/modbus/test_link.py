@@ -8,20 +8,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.contract import DeviceUnreachable
-from drivers.modbus.link import (
-    LONGEST_PAUSE_S,
-    SILENT_REQUESTS,
-    ConnectionBroke,
-    ModbusTcpLink,
-    ReplyTimeout,
-    UnusableReply,
-)
+from drivers.line import ConnectionBroke, ReplyTimeout, UnusableReply
+from drivers.line.line import SILENT_REQUESTS
+from drivers.line.pauses import LONGEST_PAUSE_S
+from drivers.modbus.link import reading as a_read
+from drivers.modbus.tcp import ModbusTcpLink
 from models.reading import Quality, Reason
 from tests.drivers.modbus.conftest import Drivers
 from tests.support.byte_server import Asked, ByteServer, HangUp, byte_server, framed
 from tests.support.clocks import VirtualClock
 from tests.support.profiles import a_point, a_profile
 
+ONE_REGISTER = a_read(bytes.fromhex("0300000001"), 2)
 TRUE, WRONG = b"\x12\x34", b"\xde\xad"
 HASTY = a_profile(a_point("x", 0), reply_timeout_s=0.3, retries=0)
 PATIENT = a_profile(a_point("x", 0), a_point("y", 100), reply_timeout_s=5, retries=0)
@@ -112,7 +110,7 @@ async def test_an_echo_that_is_formed_like_a_reply_is_none(server: ByteServer, l
     """The plan never asks this, and if anybody did, it would still not be taken for an answer."""
     server.twist = lambda asked, honest: [asked.frame]
     with pytest.raises(UnusableReply):
-        await link.request(1, bytes.fromhex("0103000014"), 3, 0.3)
+        await link.request(1, a_read(bytes.fromhex("0103000014"), 3), 0.3)
 
 
 WHOLE = [
@@ -143,12 +141,12 @@ async def test_an_answer_in_pieces_is_put_together(server: ByteServer, link: Mod
         return []
 
     server.twist = withhold
-    waiting = asyncio.create_task(link.request(1, bytes.fromhex("0300000001"), 2, 5.0))
+    waiting = asyncio.create_task(link.request(1, ONE_REGISTER, 5.0))
     await arrived.wait()
     for piece in pieces:
         server.send(piece)
         await asyncio.sleep(0.001)  # so that each piece is a segment of its own
-    assert (await waiting).frame[9:] == TRUE
+    assert (await waiting).pdu[2:] == TRUE
 
 
 async def test_a_reply_after_the_timeout_is_not_taken_for_the_next_one(
@@ -255,10 +253,10 @@ async def test_a_silent_connection_is_made_anew_for_it_may_be_half_open(
     server.units = set()
     for _ in range(SILENT_REQUESTS):
         with pytest.raises(ReplyTimeout):
-            await link.request(1, bytes.fromhex("0300000001"), 2, 0.03)
+            await link.request(1, ONE_REGISTER, 0.03)
     assert server.connections == 1
     server.units = None
-    await link.request(1, bytes.fromhex("0300000001"), 2, 5.0)
+    await link.request(1, ONE_REGISTER, 5.0)
     assert server.connections == 2
 
 
@@ -267,19 +265,18 @@ def hang_up(asked: Asked, honest: bytes) -> list[bytes]:
 
 
 async def test_the_errors_say_what_may_be_done(server: ByteServer, link: ModbusTcpLink) -> None:
-    pdu = bytes.fromhex("0300000001")
     server.twist = lambda asked, honest: []
     with pytest.raises(ReplyTimeout, match=r"unit 9: no reply within 0\.03 s") as silent:
-        await link.request(9, pdu, 2, 0.03)
-    assert (silent.value.unit, silent.value.waited_s) == (9, 0.03)
+        await link.request(9, ONE_REGISTER, 0.03)
+    assert (silent.value.who, silent.value.waited_s) == ("unit 9", 0.03)
     server.twist = lambda asked, honest: [b"\xff" * 12]
     with pytest.raises(UnusableReply, match="unit 9"):
-        await link.request(9, pdu, 2, 5.0)
+        await link.request(9, ONE_REGISTER, 5.0)
     server.twist = None
-    await link.request(9, pdu, 2, 5.0)
+    await link.request(9, ONE_REGISTER, 5.0)
     server.twist = hang_up
     with pytest.raises(ConnectionBroke, match="the next request connects again"):
-        await link.request(9, pdu, 2, 5.0)
+        await link.request(9, ONE_REGISTER, 5.0)
 
 
 async def test_a_link_that_cannot_connect_waits_longer_and_longer_between_attempts(

@@ -9,7 +9,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.modbus.driver import make_driver
-from drivers.modbus.link import ModbusTcpLink
+from drivers.modbus.tcp import ModbusTcpLink
 from models.reading import Quality, Reason
 from tests.support.clocks import VirtualClock
 from tests.support.profiles import a_point, a_profile
