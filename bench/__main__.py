@@ -14,7 +14,8 @@ from rich.markdown import Markdown
 from bench import edge, intake, size
 
 REPORT = Path("docs/performance.md")
-GOALS = {"cpu": 4.0, "bytes": 3.0, "intake": 0.35}
+GOALS = {"cpu": 4.0, "bytes": 2.9, "intake": 0.35}
+MINUTE_S = 60  # the data that the goal for bytes is about, in whatever batches it is sent
 
 
 def main() -> int:
@@ -23,17 +24,21 @@ def main() -> int:
         sizes = size.measure()
         status.update("intake of the collector beside bare sqlite3 …")
         taken = intake.measure()
-        status.update("the agent beside a bare pymodbus loop, about a minute …")
+        status.update("the agent beside a bare pymodbus loop, two to three minutes …")
         agent = asyncio.run(edge.measure())
     text = report(agent, sizes, taken)
     REPORT.write_text(text)
     console.print(Markdown(text))
-    reached = (
-        agent.times_bare <= GOALS["cpu"]
-        and min(result.bytes_per_reading for result in sizes if result.period_s == 60) <= GOALS["bytes"]
+    return 0 if reached(agent, sizes, taken) else 1
+
+
+def reached(agent: edge.Result, sizes: list[size.Result], taken: intake.Result) -> bool:
+    """Whether the worst row of each kind reaches its goal."""
+    return (
+        agent.worst <= GOALS["cpu"]
+        and _worst_bytes(sizes) <= GOALS["bytes"]
         and taken.ratio >= GOALS["intake"]
     )
-    return 0 if reached else 1
 
 
 def report(agent: edge.Result, sizes: list[size.Result], taken: intake.Result) -> str:
@@ -41,6 +46,14 @@ def report(agent: edge.Result, sizes: list[size.Result], taken: intake.Result) -
         f"| read every {r.period_s} s, sent every {r.batch_s} s | {r.readings:,} "
         f"| {r.bytes_per_reading:.2f} |"
         for r in sizes
+    )
+    agents = "\n".join(
+        f"| {name} | {run.us:.1f} µs | {agent.times_bare(run):.2f} | {run.per_s:,.0f} |"
+        for name, run in (
+            ("bare pymodbus loop, without a pause", agent.bare),
+            ("agent, 100 meters every second", agent.steady),
+            ("agent, 1,000 meters every second", agent.full),
+        )
     )
     return f"""\
 # Performance
@@ -56,21 +69,20 @@ Meters of 20 registers (one request, 20 readings) in a process of their own, the
 reading counts when the collector has committed it. The bare loop is pymodbus reading the same registers, and
 nothing else.
 
-| | processor time per reading | readings per second |
-|---|---:|---:|
-| bare pymodbus loop | {agent.bare_us:.1f} µs | {agent.bare_per_s:,.0f} |
-| agent, 100 meters every second | {agent.agent_us:.1f} µs | {agent.agent_per_s:,.0f} |
-| agent, as many as one core sustains | {agent.full_us:.1f} µs | {agent.full_per_s:,.0f} |
+| | processor time per reading | times the bare loop | readings per second |
+|---|---:|---:|---:|
+{agents}
 
-When both do as much as one core can, the agent takes **{agent.times_bare:.2f} times** the processor
-time of the bare loop (aim: at most {GOALS["cpu"]:g}), for polling, decoding, two durable writes, sealing and
-sending. With fewer meters each commit and each batch is shared by fewer readings. With 1 000 meters it
-holds {agent.memory_mb:.0f} MB.
+At the worse of the two rates the agent takes **{agent.worst:.2f} times** the processor time of the bare loop
+(aim: at most {GOALS["cpu"]:g}), for polling, decoding, two durable writes, sealing and sending. In each row
+the least of {edge.ROUNDS} rounds counts. With 1,000 meters the agent holds {agent.full.memory_mb:.0f} MB;
+where they are read less often than every second, one core was not enough for them.
 
 ## Sealed bytes per reading
 
 The 20 meters and 600 points of the sample office, read over the wire by the shipped profiles at work time;
-header, key id, signature and digest chain included (aim: at most {GOALS["bytes"]:g} at 1-minute data).
+header, key id, signature and digest chain included. The worst row of 1-minute data takes
+**{_worst_bytes(sizes):.2f}** (aim: at most {GOALS["bytes"]:g}).
 
 | | readings | bytes per reading |
 |---|---:|---:|
@@ -89,6 +101,10 @@ same rows into the same table, one transaction a batch, both with WAL and `synch
 
 The intake runs at **{taken.ratio:.2f}** of bare SQLite (aim: at least {GOALS["intake"]:g}).
 """
+
+
+def _worst_bytes(sizes: list[size.Result]) -> float:
+    return max(result.bytes_per_reading for result in sizes if result.period_s == MINUTE_S)
 
 
 def _machine() -> str:
