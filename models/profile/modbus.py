@@ -116,6 +116,13 @@ class Fingerprint(Section):
     point: str = Field(default="", description="or a point within it that must be between its min and max")
 
 
+class Identification(Section):
+    """What the device says of itself (function 43, type 14); parts of the texts, in upper or lower case."""
+
+    vendor: str = Field(default="", max_length=60)
+    product: str = Field(default="", max_length=60)
+
+
 class ModbusProfile(Profile):
     """One model of Modbus device."""
 
@@ -131,5 +138,8 @@ class ModbusProfile(Profile):
     points: tuple[ModbusPoint, ...] = Field(min_length=1, description="what the device can tell")
     fingerprints: tuple[Fingerprint, ...] = Field(
         default=(), description="reads that must all fit for a device to be taken for this model"
+    )
+    identifications: tuple[Identification, ...] = Field(
+        default=(), description="how the device may call itself; one of them is enough"
     )
     golden: tuple[Golden, ...] = Field(default=(), description="frames with the values they carry")

@@ -22,6 +22,9 @@ def find_mistakes(profile: ModbusProfile) -> Iterator[Mistake]:
         yield from _golden(profile, golden, ("golden", index))
     for index, fingerprint in enumerate(profile.fingerprints):
         yield from _fingerprint(profile, fingerprint, ("fingerprints", index))
+    for index, identification in enumerate(profile.identifications):
+        if not identification.vendor and not identification.product:
+            yield Mistake(("identifications", index), "fits every device", "a vendor or a product")
 
 
 def _place(profile: ModbusProfile, point: ModbusPoint, path: tuple[str, int]) -> Iterator[Mistake]:
@@ -138,6 +141,8 @@ def _golden(profile: ModbusProfile, golden: Golden, path: tuple[str, int]) -> It
 def _fingerprint(profile: ModbusProfile, read: Fingerprint, path: tuple[str, int]) -> Iterator[Mistake]:
     if bool(read.equals) == bool(read.point):
         yield Mistake(path, "needs either `equals` or `point`")
+    if read.equals:
+        yield from _fingerprint_data(read, path)
     points = {point.name: point for point in profile.points}
     if not read.point:
         return
@@ -148,6 +153,17 @@ def _fingerprint(profile: ModbusProfile, read: Fingerprint, path: tuple[str, int
         read.address <= point.address and point.address + point.width <= read.address + read.count
     ):
         yield Mistake((*path, "point"), "does not lie in the registers of this read")
+
+
+def _fingerprint_data(read: Fingerprint, path: checks.Path) -> Iterator[Mistake]:
+    size = (read.count + 7) // 8 if read.table in ("coil", "discrete") else 2 * read.count
+    try:
+        given = len(bytes.fromhex(read.equals))
+    except ValueError:
+        yield Mistake((*path, "equals"), "is no hex", "such as 0054")
+        return
+    if given != size:
+        yield Mistake((*path, "equals"), f"has {given} bytes, but this read gives {size}")
 
 
 def pdu(text: str) -> bytes | None:
