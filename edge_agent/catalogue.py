@@ -51,21 +51,22 @@ class Catalogue:
         if name not in self._files:
             raise UnknownProfile(name, suggest(name, self._files))
         if name not in self._read:
-            file = self._files[name]
-            try:
-                text = file.read_bytes()
-            except OSError as err:
-                raise ProfilesUnreadable(Path(str(file)), err.strerror or str(err)) from err
-            self._read[name] = load_profile(text, self._called(name), self.find)
+            self._read[name] = load_profile(*self._text(name), self.find)
         return self._read[name]
 
     def find(self, name: str) -> tuple[bytes, str] | None:
-        """The text of a profile that another one extends, and what messages call its file."""
-        return (self._files[name].read_bytes(), self._called(name)) if name in self._files else None
+        """The text of a profile that another one extends, and what messages call its file.
 
-    def _called(self, name: str) -> str:
+        Raises ProfilesUnreadable.
+        """
+        return self._text(name) if name in self._files else None
+
+    def _text(self, name: str) -> tuple[bytes, str]:
         file = self._files[name]
-        return str(file) if name in self.own else file.name
+        try:
+            return file.read_bytes(), str(file) if name in self.own else file.name
+        except OSError as err:
+            raise ProfilesUnreadable(Path(str(file)), err.strerror or str(err)) from err
 
     def _add(self, folder: Traversable) -> set[str]:
         found = {

@@ -8,7 +8,7 @@ neither one thousand nor, as YAML 1.1 has it, five hundred and twelve.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
@@ -72,10 +72,23 @@ class Document:
         self._lines = lines
         self._flaws = flaws
 
-    def with_data(self, data: Any, moved: Callable[[Path], Path]) -> "Document":
-        """The same file with other data, whose values have `moved` from where the file has them."""
-        lines = {moved(path): line for path, line in self._lines.items()}
-        return Document(self.file, data, lines, [(moved(path), problem) for path, problem in self._flaws])
+    def with_data(
+        self,
+        data: Any,
+        moved: Callable[[Path], Path],
+        *,
+        brought: Mapping[Path, Path],
+        mistakes: Iterable[Mistake],
+    ) -> "Document":
+        """The same file with other data, whose values have `moved` from where the file has them.
+
+        `brought` has the values that stand in another file, each with what stands for it in this one.
+        `mistakes` are those of this file as it stands.
+        """
+        lines = {path: self._lines[origin] for path, origin in brought.items()}
+        lines |= {moved(path): line for path, line in self._lines.items()}
+        flaws = [*self._flaws, *((mistake.path, self.problem(mistake)) for mistake in mistakes)]
+        return Document(self.file, data, lines, [(moved(path), problem) for path, problem in flaws])
 
     def problem(self, mistake: Mistake) -> Problem:
         """The mistake with its line; a path that is not in the file gets the line of its nearest parent."""

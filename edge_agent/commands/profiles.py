@@ -62,8 +62,8 @@ def show_profile(name: str, own: Path | None) -> Answer:
 def check_profile(path: Path) -> Answer:
     """All its mistakes are raised: golden frames that say something else than they should, too."""
     try:
-        text = path.read_bytes()
-        profile = load_profile(text, str(path), Catalogue(path.parent).find, check=_golden_mistakes)
+        content = path.read_bytes()
+        profile = load_profile(content, str(path), Catalogue(path.parent).find, check=_golden_mistakes)
     except OSError as err:
         raise NeedsAHuman(f"{path}: {err.strerror}; name a profile file") from err
     named = path.name.removesuffix(".yaml")

@@ -1,7 +1,7 @@
 """Reads profile files of all families, and publishes their schema."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
@@ -63,24 +63,28 @@ FAMILIES: dict[str, Family] = {
 Find = Callable[[str], tuple[str | bytes, str] | None]
 """The text of the profile of that name, and what messages call its file; None: there is none."""
 
+Check = Callable[[Any], Iterable[Mistake]]
+"""What is wrong with a profile whose single values are right."""
+
 
 def _nothing(name: str) -> None:
     """For a profile that stands alone."""
 
 
-def load_profile(text: str | bytes, name: str, find: Find = _nothing) -> Profile:
+def _no_mistakes(profile: Profile) -> tuple[()]:
+    """For a profile that nobody else has to say something about."""
+    return ()
+
+
+def load_profile(
+    text: str | bytes, name: str, find: Find = _nothing, *, check: Check = _no_mistakes
+) -> Profile:
     """Read a profile, checked as a whole. `name` is what messages call the file.
 
-    `find` gives the profiles that it may extend. Raises models.document.DocumentMistakes.
+    `find` gives the profiles that it may extend. `check` is asked as well, once all else is right.
+    Raises models.document.DocumentMistakes; those of a profile that is extended are told in its own file.
     """
-    document = _whole(parse_document(text, file=name), find, ())
-    told = _told(document, "family")
-    near = difflib.get_close_matches(told.lower(), FAMILIES, n=1)  # for a typo: the other mistakes show too
-    family = FAMILIES.get(told) or (FAMILIES[near[0]] if near else None)
-    if family is None:
-        raise DocumentMistakes([document.problem(_family_mistake(document))])
-    profile: Profile = document.validate(family.model, family.check)
-    return profile
+    return _validated(_whole(parse_document(text, file=name), find, ()), check)
 
 
 def as_family(profile: Profile, model: type[P]) -> P:
@@ -99,22 +103,45 @@ def profile_json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Profile"}
 
 
+def _validated(document: Document, check: Check = _no_mistakes) -> Profile:
+    told = _told(document, "family")
+    near = difflib.get_close_matches(told.lower(), FAMILIES, n=1)  # for a typo: the other mistakes show too
+    family = FAMILIES.get(told) or (FAMILIES[near[0]] if near else None)
+    if family is None:
+        raise DocumentMistakes([document.problem(_family_mistake(document))])
+    of_family = family.check
+
+    def all_of_it(profile: Any) -> Iterator[Mistake]:
+        mistakes = list(of_family(profile))
+        yield from mistakes or check(profile)
+
+    profile: Profile = document.validate(family.model, all_of_it)
+    return profile
+
+
 def _whole(document: Document, find: Find, children: tuple[str, ...]) -> Document:
     """The document with what it inherits."""
     extends = _told(document, "extends")
     if not extends:
         return document
-    path = ("extends",)
+    chain = (*children, extends)
+    if extends in children:
+        raise _cannot_extend(document, f"comes back to itself: {' → '.join(chain)}", "extend another one")
+    if len(chain) > MOST_ANCESTORS:
+        what = f"is the {len(chain)}th in a row: {' → '.join(chain)}"
+        raise _cannot_extend(document, what, f"{MOST_ANCESTORS} is the most")
     found = find(extends)
     if found is None:
-        raise DocumentMistakes([document.problem(Mistake(path, f"there is no profile '{extends}'"))])
-    if extends in children or len(children) >= MOST_ANCESTORS:
-        chain = " → ".join((*children, extends))
-        raise DocumentMistakes([document.problem(Mistake(path, f"comes back to itself: {chain}"))])
-    parent = _whole(parse_document(found[0], file=found[1]), find, (*children, extends))
-    if not isinstance(parent.data, dict) or not isinstance(document.data, dict):
-        raise DocumentMistakes([document.problem(Mistake(path, f"'{extends}' is no profile"))])
+        raise _cannot_extend(
+            document, f"there is no profile '{extends}'", "`edge-agent profiles list` has all"
+        )
+    parent = _whole(parse_document(found[0], file=found[1]), find, chain)
+    _validated(parent)
     return inherited(document, parent.data)
+
+
+def _cannot_extend(document: Document, what: str, hint: str) -> DocumentMistakes:
+    return DocumentMistakes([document.problem(Mistake(("extends",), what, hint))])
 
 
 def _told(document: Document, key: str) -> str:

@@ -270,7 +270,7 @@ def test_the_parameters_of_a_device_are_checked(given: dict[str, float], told: l
 
 def test_the_schema_tells_editors_what_may_stand_in_a_profile() -> None:
     schema = profile_json_schema()
-    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["ModbusProfile"]["additionalProperties"] is False
     assert schema["$defs"]["ModbusPoint"]["properties"]["table"]["enum"] == [
         "coil",
         "discrete",
