@@ -69,7 +69,7 @@ class _OpenedOnce:
 
     @property
     def states(self) -> Sequence[DeviceState]:
-        return [DeviceState(self._device.id)]
+        return [DeviceState(self._device.id, answered_ms=0)]  # it is not waited for: it is opened when told
 
     async def run(self) -> None:
         return None

@@ -38,6 +38,11 @@ MOST_WAITING: Final = 32
 
 TIDY_EVERY_S: Final = 60.0
 
+NEW_DEVICE_S: Final = 5.0
+"""How long a device that was neither heard nor missed since the start is given to come up."""
+
+_LOOK_S: Final = 0.1
+
 _NOBODY_KNOWS: Final = "the agent ended while it was being done; look at the device"
 
 _log = logging.getLogger(__name__)
@@ -138,6 +143,7 @@ class Executor:
                 self._doing -= 1
 
     async def _do(self, order: Order, ended: "asyncio.Future[Ended]") -> None:
+        await self._comes_up(order)
         if self._is_over(order):
             await self._end_expired(order, ended)
             return
@@ -166,6 +172,14 @@ class Executor:
             await self._end(order, ended, "failed", code="internal", detail=type(err).__name__)
         else:
             await self._end(order, ended, "done", result=result)
+
+    async def _comes_up(self, order: Order) -> None:
+        """Right after a start a bus may not have got to the device yet, and would only say so."""
+        for _ in range(round(NEW_DEVICE_S / _LOOK_S)):
+            [state] = [one for one in self._buses[order.device_id].states if one.id == order.device_id]
+            if state.answered_ms is not None or state.lost_since_ms is not None:
+                return
+            await self._clock.sleep(_LOOK_S)
 
     async def _in_time(self, order: Order) -> dict[str, Any]:
         """What the device showed. Raise TimeoutError when the order's time ends before it is done."""

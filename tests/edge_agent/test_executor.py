@@ -179,6 +179,25 @@ async def test_a_device_that_is_not_there_is_refused(buffer: SqliteBuffer, clock
         assert (await ended(executor, an_order(device_id="door-99"))).outcome.code == "no-such-device"
 
 
+async def test_a_device_that_was_not_heard_since_the_start_is_given_a_moment(
+    buffer: SqliteBuffer, clock: VirtualClock
+) -> None:
+    bus = ObedientBus(answered_ms=None)
+    async with running(executor_on(buffer, bus, clock=clock.clock)) as executor:
+        first = await executor.submit(an_order(1))
+        await clock.advance(2)
+        assert bus.acts == []
+        bus.answered_ms = clock.now_ms()
+        await clock.advance(1)
+        assert first is not None
+        assert (await first).state == "done"
+        bus.answered_ms = None  # one that is never heard is told all the same
+        second = await executor.submit(an_order(2))
+        await clock.advance(6)
+        assert second is not None
+        assert (await second).state == "done"
+
+
 async def test_nothing_is_begun_that_cannot_be_noted(buffer: SqliteBuffer, clock: VirtualClock) -> None:
     bus = ObedientBus()
     noted: list[Any] = []
@@ -320,7 +339,7 @@ async def test_secret_arguments_reach_the_device_and_nothing_else(
     kept = b"".join((tmp_path / name).read_bytes() for name in ("buffer.db", "buffer.db-wal"))
     assert b"v-7" in kept
     assert b"83726451" not in kept
-    assert "83726451" not in caplog.text + repr(order) + repr(result)
+    assert "83726451" not in caplog.text + repr(order) + repr(result) + repr(await events(buffer))
 
 
 async def test_when_the_agent_stops_what_waits_is_left_for_the_next_start(

@@ -34,6 +34,7 @@ class ObedientBus:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)  # set once something has been told
     on_act: Callable[[str], None] = lambda key: None
+    answered_ms: int | None = 0
     takes_s: float = 0  # in real time, for whoever is to be killed meanwhile
 
     def __post_init__(self) -> None:
@@ -41,7 +42,7 @@ class ObedientBus:
 
     @property
     def states(self) -> Sequence[DeviceState]:
-        return [DeviceState(device) for device in self.devices]
+        return [DeviceState(device, answered_ms=self.answered_ms) for device in self.devices]
 
     async def run(self) -> None:
         return None

@@ -1,0 +1,115 @@
+"""A building with a door and a meter, the gateway for them, and the collector that may tell it what to do."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from edge_agent.app import run_agent
+from edge_agent.config import Config, load_config
+from edge_agent.control.on_site import SOCKET
+from edge_agent.enroll import enroll
+from models.times import Clock
+from simulators.access.controller import SimulatedController
+from tests.support.doors import a_controller, a_section
+from tests.support.running import RunningCollector, new_home, running
+
+CONFIG: Final = """\
+health: {{port: 0}}
+uplink: {{live_every_s: 1}}
+commands: {{allow: [{allow}]}}
+buses:
+{bus}
+devices:
+  - {{id: door-01, bus: gate, profile: hikvision-access, period_s: 60}}
+"""
+FINAL: Final = ("done", "refused", "failed", "expired")
+
+REAL: Final = Clock(lambda: time.time_ns() // 1_000_000, time.monotonic, asyncio.sleep)
+
+
+@dataclass
+class Building:
+    """All of it, with the agent running only inside `agent`."""
+
+    folder: Path
+    clock: Clock
+    collector: RunningCollector
+    door: SimulatedController
+    config: Config
+    client: httpx.AsyncClient
+    keys: list[str] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def agent(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        task = asyncio.create_task(run_agent(self.config, clock=self.clock, stop=stop), name="agent")
+        try:
+            while not (self.config.state_dir / SOCKET).exists():  # noqa: ASYNC110  # it rings no bell
+                await asyncio.sleep(0.01)
+            yield
+        finally:
+            stop.set()
+            await task
+
+    @property
+    def moved(self) -> list[str]:
+        """What the controller was told to do with its doors."""
+        return [target for method, target in self.door.requests if "RemoteControl" in target]
+
+    async def give(
+        self,
+        key: str,
+        action: str = "open_once",
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        life_s: float = 60,
+    ) -> httpx.Response:
+        body = {"action": action, "arguments": arguments or {"door": 1}, "expires_in_s": life_s}
+        at = f"/api/v1/devices/a1/{await self._device()}/commands"
+        return await self.client.post(at, json=body, headers={"idempotency-key": key})
+
+    async def outcome(self, key: str) -> dict[str, Any]:
+        """The command, once it has come to an end."""
+        return await self._until(f"/api/v1/commands/a1/{key}", lambda told: told.get("state") in FINAL)
+
+    async def commands(self, least: int) -> list[dict[str, Any]]:
+        """All on record, once there are so many."""
+        listed = await self._until("/api/v1/commands", lambda told: len(told.get("items", ())) >= least)
+        found: list[dict[str, Any]] = listed["items"]
+        return found
+
+    async def _device(self) -> int:
+        listed = await self._until("/api/v1/devices", lambda told: bool(told.get("items")))
+        return int(listed["items"][0]["id"])
+
+    async def _until(self, address: str, is_there: Any) -> dict[str, Any]:
+        async with asyncio.timeout(30):
+            while True:
+                told: dict[str, Any] = (await self.client.get(address)).json()
+                if is_there(told):
+                    return told
+                await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def a_building(folder: Path, clock: Clock = REAL, *, allow: str = "doors") -> AsyncIterator[Building]:
+    home = await new_home(folder / "collector")
+    section = a_section(streams=False)
+    async with running(home, clock) as collector, a_controller(section, clock) as door:
+        file = folder / "gateway.yaml"
+        file.write_text(CONFIG.format(bus=door.yaml_bus("gate"), allow=allow))
+        (folder / "door.password").write_text(section.password)
+        (folder / "door.password").chmod(0o600)
+        config = load_config(file)
+        token = await collector.enrollment_token()
+        await asyncio.to_thread(enroll, token, state_dir=config.state_dir)
+        caller = await collector.api_token("read", "commands:write")
+        async with collector.client() as client:
+            client.headers["authorization"] = f"Bearer {caller}"
+            yield Building(folder, clock, collector, door, config, client)
