@@ -1,7 +1,7 @@
 """Reads one DL/T 645 meter: in blocks where it has them, and finds out which it has not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -211,6 +211,10 @@ class Dlt645Driver:
         frame = frames.parse(reply.frame)
         if frame is None or frame.control & frames.REFUSED:
             errors = frames.errors(frame.data[0], self._section.edition) if frame else []
+            if cycle.trace:
+                cycle.trace[-1] = replace(
+                    cycle.trace[-1], problem=f"refused: {', '.join(errors) or 'for no reason'}"
+                )
             return Unsaid(Reason.REFUSED, measured_ms, reply.received_ms, tuple(errors))
         return frame, measured_ms, reply.received_ms
 

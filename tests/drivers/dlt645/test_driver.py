@@ -8,6 +8,8 @@ import pytest
 
 from drivers.contract import CommandRefused, DeviceUnreachable, ProfileMismatch
 from drivers.dlt645.driver import SPLIT_LASTS_S
+from drivers.dlt645.find import find_address
+from drivers.line import ReplyTimeout, SerialLine
 from models.profile.dlt645 import Block, ClockSection, Dlt645Profile
 from models.reading import Quality, Reading, Reason
 from tests.drivers.dlt645.conftest import ByteMeter, Drivers, a_point, a_profile, frame, plain
@@ -406,6 +408,26 @@ async def test_a_meter_that_keeps_its_time_is_found_out(
 async def test_a_silent_meter_may_be_told_later(port: ScriptedLine, drivers: Drivers) -> None:
     with pytest.raises(DeviceUnreachable):
         await drivers(WITH_CLOCK).act("set_time", {})
+
+
+async def test_a_person_is_shown_what_the_meter_refused(
+    port: ScriptedLine, meter: ByteMeter, drivers: Drivers
+) -> None:
+    meter.set(0x02010100, "01 00")
+    _, (good, refused) = await drivers(TWO).read_traced()
+    assert good.problem == ""
+    assert refused.problem == "refused: no such data"
+    assert refused.replies == (frame(0xD1, b"\x02"),)
+
+
+async def test_the_address_of_a_meter_that_is_alone_is_found(port: ScriptedLine, line: SerialLine) -> None:
+    own = bytes.fromhex("123456789012")[::-1]
+    port.script = lambda request: [frame(0x93, own)] if request[8] == 0x13 else []
+    assert await find_address(line, timeout_s=5) == "123456789012"
+    assert port.asked == [bytes.fromhex("68 AAAAAAAAAAAA 68 13 00 DF 16")]
+    port.script = lambda request: []
+    with pytest.raises(ReplyTimeout, match=r"any DL/T 645 meter: no reply within 0\.1 s"):
+        await find_address(line, timeout_s=0.1)
 
 
 async def test_a_refusal_is_told_in_words(port: ScriptedLine, meter: ByteMeter, drivers: Drivers) -> None:
