@@ -19,6 +19,7 @@ async def catch_up(controller: Isapi, intake: Intake, *, page_size: int) -> None
     """
     if await _has_begun_again(controller, intake.position):
         await intake.begin_again()
+    intake.is_sure = True
     is_new = intake.position.upto == 0 and intake.position.numbering == 0
     for _ in range(_ROUNDS):
         lowest, highest = await _read_on(controller, intake, page_size)
@@ -26,17 +27,20 @@ async def catch_up(controller: Isapi, intake: Intake, *, page_size: int) -> None
             await intake.forget_older(lowest)
         lost = [(first, min(last, highest - 1)) for first, last in intake.position.holes if first < highest]
         if not lost:
-            return
-    await intake.give_up(lost, why="not_in_log")
+            break
+    else:
+        await intake.give_up(lost, why="not_in_log")
+    await intake.drop_anchor()
 
 
 async def _has_begun_again(controller: Isapi, position: LogPosition) -> bool:
-    """Whether the event that was taken last is another one now, or is gone though there are older ones."""
-    if position.upto == 0:
+    """Whether the event that the log is known by is another one now, or is gone though others are there."""
+    known_by = position.known_by
+    if known_by == 0:
         return False
-    page = await controller.search_log(begin=position.upto, position=0, count=1, search=new_search())
+    page = await controller.search_log(begin=known_by, position=0, count=1, search=new_search())
     for event in page.events:
-        if event.serial == position.upto:
+        if event.serial == known_by:
             return not position.is_still(event.serial, event.print)
     if page.count:
         return False

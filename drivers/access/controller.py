@@ -77,7 +77,7 @@ class DoorController:
         self._presence = Presence(device_id, clock)
         self._acts = Acts(device_id, clock)
         self._passes = Passes(device_id, controller, pseudonyms, clock)
-        self._log_wanted = asyncio.Event()
+        self._log_wanted, self._tried = asyncio.Event(), asyncio.Event()
         self._clock_due_s = clock.monotonic_s()
         self._said = ""
         self._reason = Reason.UNREACHABLE  # why it is lost, once it is
@@ -165,10 +165,14 @@ class DoorController:
                 self._back()
             except _FAILURES as err:
                 self._failed(err)
-                wait_s = (strangers if isinstance(err, NotLetIn) else pauses).next_s()
-                await self._clock.sleep(wait_s)
-                continue
-            if await pause_unless(self._log_wanted, wait_s, self._clock):
+                self._intake.is_sure = True  # nobody can be: what comes is taken, and looked at later
+                self._tried.set()
+                if isinstance(err, NotLetIn):
+                    await self._clock.sleep(strangers.next_s())
+                    continue
+                wait_s = pauses.next_s()
+            self._tried.set()
+            if await pause_unless(self._log_wanted, wait_s, self._clock) and self._intake.is_sure:
                 await self._clock.sleep(GAP_PATIENCE_S)
                 self._log_wanted.clear()
 
@@ -194,6 +198,7 @@ class DoorController:
     async def _stream(self) -> None:
         """Keep a stream open, with pauses while that fails."""
         pauses, strangers = Pauses(1.0, 60.0), Pauses(30.0, 300.0)
+        await self._tried.wait()  # its clock is known then
         while True:
             heard_s = self._presence.heard_s
             try:
@@ -218,6 +223,7 @@ class DoorController:
             boundary = boundary_of(content_type)
             if boundary is None:
                 raise BadBody("a stream that is not multipart")
+            self._intake.is_sure = not self._intake.has_log
             self._log_wanted.set()  # for what happened before this
             alive = asyncio.Event()
 

@@ -42,6 +42,7 @@ class Intake:
         self._off_ms = 0  # what its clock shows more than ours, where that is too much
         self.position = LogPosition()
         self.has_log = True  # where there is none, nothing can be asked again
+        self.is_sure = False  # that the numbers have not begun again; until then the log alone counts
 
     async def begin(self, sink: Sink) -> None:
         """Find out what was taken before."""
@@ -61,6 +62,9 @@ class Intake:
                 if not from_log and self._is_unheard(event):
                     items.append(self._made(event, from_log=from_log))
                 continue
+            if not (from_log or self.is_sure):
+                look_at_log = True
+                continue
             look = self.position.look(event.serial, event.print)
             if look is Look.OTHER and not (self.has_log or from_log):
                 await self.begin_again()
@@ -70,6 +74,7 @@ class Intake:
                 items.append(self._made(event, from_log=from_log))
             elif look is not Look.KNOWN:
                 look_at_log = True
+                self.is_sure = self.is_sure and look is not Look.OTHER
         if items:
             await self._put(items)
         return look_at_log or bool(self.position.holes)
@@ -86,6 +91,13 @@ class Intake:
         """What the log had lost before we came is no loss of ours."""
         self.position.give_up(1, first - 1)
         await self._put([])
+
+    async def drop_anchor(self) -> None:
+        """The log was read to its end: from now on it is known by the newest event in it."""
+        before = self.position.anchor
+        self.position.drop_anchor()
+        if self.position.anchor != before:
+            await self._put([])
 
     async def begin_again(self) -> None:
         """The controller has begun to number its events anew."""

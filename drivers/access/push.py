@@ -25,6 +25,7 @@ HEAD_LIMIT_S: Final = 120.0  # a controller may keep its connection open from on
 BODY_LIMIT_S: Final = 30.0
 
 _BLOCK: Final = 65_536
+_LOOP_TURNS: Final = 5  # in which a connection that was just accepted is known and let go
 
 _log = logging.getLogger(__name__)
 
@@ -65,42 +66,52 @@ class PushServer:
         self.host, self.port = host, port
         self._path = path.encode()
         self._is_allowed, self._take, self._on_garbage, self._zone = is_allowed, take, on_garbage, zone
-        self._connections = 0
+        self._open: set[asyncio.StreamWriter] = set()
         self.ready = asyncio.Event()  # set while it listens; then `port` is where
         self.refused = 0  # requests of strangers, and bodies that could not be read
 
     async def run(self) -> None:
         """Serve until cancelled. Raises CannotListen, and what `take` raises."""
-        async with asyncio.TaskGroup() as tasks:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._listen(tasks)
+        finally:
+            for writer in self._open:  # whose task was cancelled before it began
+                writer.transport.abort()
+            self._open.clear()
 
-            def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                tasks.create_task(self._serve(reader, writer), name="door push")
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if not self.ready.is_set() or len(self._open) >= MOST_CONNECTIONS:
+                writer.transport.abort()
+                return
+            self._open.add(writer)
+            tasks.create_task(self._serve(reader, writer), name="door push")
 
-            try:
-                server = await asyncio.start_server(connected, self.host, self.port, limit=_BLOCK)
-            except OSError as err:
-                why = (err.strerror or str(err)).split("] ")[-1]
-                raise CannotListen(self.host, self.port, why) from err
-            self.port = server.sockets[0].getsockname()[1]
-            self.ready.set()
-            try:
-                await asyncio.get_running_loop().create_future()
-            finally:
-                self.ready.clear()
-                server.close()
+        try:
+            server = await asyncio.start_server(connected, self.host, self.port, limit=_BLOCK)
+        except OSError as err:
+            why = (err.strerror or str(err)).split("] ")[-1]
+            raise CannotListen(self.host, self.port, why) from err
+        self.port = server.sockets[0].getsockname()[1]
+        self.ready.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.ready.clear()
+            server.close()
+            for _ in range(_LOOP_TURNS):
+                await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
         try:
-            if peer is None or not self._is_allowed(str(peer[0])) or self._connections >= MOST_CONNECTIONS:
-                self._refuse(f"{peer[0] if peer else 'someone'} is not the controller, or comes too often")
+            if peer is None or not self._is_allowed(str(peer[0])):
+                self._refuse(f"{peer[0] if peer else 'somebody'}, which is not the controller")
                 return
-            self._connections += 1
-            try:
-                await self._converse(_Connection(reader, writer))
-            finally:
-                self._connections -= 1
+            await self._converse(_Connection(reader, writer))
         finally:
+            self._open.discard(writer)
             writer.transport.abort()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()

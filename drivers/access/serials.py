@@ -37,7 +37,8 @@ class _Note(msgspec.Struct, omit_defaults=True):
     upto: int = 0
     above: list[tuple[int, int]] = []
     numbering: int = 0
-    print: Print | None = None  # of the event `upto`
+    anchor: int = 0
+    print: Print | None = None  # of the event `anchor`
 
 
 class LogPosition:
@@ -47,6 +48,7 @@ class LogPosition:
         self.upto = 0  # everything up to here
         self.above: list[tuple[int, int]] = []  # and these, both ends included, in order, with holes between
         self.numbering = 0  # how often the numbers began again
+        self.anchor = 0  # an event that the log had when it was read last; by it the log is known again
         self._prints: dict[int, Print] = {}
         self._newest_ms = 0
 
@@ -62,13 +64,20 @@ class LogPosition:
             return position
         position.upto, position.above, position.numbering = note.upto, note.above, note.numbering
         if note.print is not None:
-            position._note(note.upto, note.print)
+            position.anchor = note.anchor
+            position._note(note.anchor, note.print)
         return position
 
     def text(self) -> str:
         """All of it that must survive, for a mark."""
-        note = _Note(self.upto, self.above, self.numbering, self._prints.get(self.upto))
+        anchor = self.known_by
+        note = _Note(self.upto, self.above, self.numbering, anchor, self._prints.get(anchor))
         return msgspec.json.encode(note).decode()
+
+    @property
+    def known_by(self) -> int:
+        """The event by which the log is known again; 0: none yet."""
+        return self.anchor or self.upto
 
     @property
     def highest(self) -> int:
@@ -109,9 +118,13 @@ class LogPosition:
         """Note that these events will never come."""
         self._join(first, last)
 
+    def drop_anchor(self) -> None:
+        """The log was read, and has the newest event that is known."""
+        self.anchor = max((serial for serial in self._prints if serial <= self.upto), default=0)
+
     def begin_again(self) -> None:
         """The controller numbers its events from 1 again."""
-        self.upto, self.above = 0, []
+        self.upto, self.above, self.anchor = 0, [], 0
         self.numbering += 1
         self._prints.clear()
         self._newest_ms = 0
@@ -126,7 +139,9 @@ class LogPosition:
         self._newest_ms = max(self._newest_ms, print_[0])
         if len(self._prints) > 2 * _PRINTS_KEPT:
             kept = sorted(self._prints)[-_PRINTS_KEPT:]
-            self._prints = {number: self._prints[number] for number in {*kept, self.upto} & set(self._prints)}
+            self._prints = {
+                number: self._prints[number] for number in {*kept, self.anchor} & set(self._prints)
+            }
 
     def _join(self, first: int, last: int) -> None:
         at = bisect_right(self.above, first, key=lambda range_: range_[0])

@@ -24,9 +24,9 @@ class Delivery:
         self._offset_ms = round(section.utc_offset_h * 3_600_000)
         self.push_url = section.push_url
         self._streams: set[asyncio.Queue[bytes]] = set()
-        self._pushes: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_MOST_WAITING)
+        self._pushes: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue(_MOST_WAITING)
         self.pushed = 0  # that were answered with 2xx
-        self.refused: list[int] = []  # statuses of those that were not
+        self.refused: list[int] = []  # statuses of those that were not; 0: no answer at all
 
     @property
     def listeners(self) -> int:
@@ -42,14 +42,14 @@ class Delivery:
         if self.push_url is not None:
             pushed = messages.with_picture if self._section.pictures and entry.person else messages.body
             with contextlib.suppress(asyncio.QueueFull):
-                self._pushes.put_nowait(pushed(fields, form))
+                self._pushes.put_nowait((self.push_url, *pushed(fields, form)))
 
     def send_garbage(self) -> None:
         """The first half of something."""
         self._to_streams("application/json", b'{"eventType": "AccessControllerEvent", "Acc')
         if self.push_url is not None:
             with contextlib.suppress(asyncio.QueueFull):
-                self._pushes.put_nowait(("application/json", b'{"eventType": "AccessContr'))
+                self._pushes.put_nowait((self.push_url, "application/json", b'{"eventType": "AccessContr'))
 
     async def stream(self, replayed: list[Entry]) -> AsyncGenerator[bytes, None]:
         """The parts for one listener, beginning with old events."""
@@ -61,62 +61,36 @@ class Delivery:
                     entry, address=self._section.host, offset_ms=self._offset_ms, is_current=False
                 )
                 yield self._part(*messages.body(fields, self._section.form))
-            beat = asyncio.ensure_future(self._clock.sleep(0))
+            beating = asyncio.create_task(self._beat(queue), name="heartbeat of a stream")
             try:
                 while True:
-                    waiting = asyncio.ensure_future(queue.get())
-                    await asyncio.wait([beat, waiting], return_when=asyncio.FIRST_COMPLETED)
-                    if waiting.done():
-                        yield waiting.result()
-                    else:
-                        waiting.cancel()
-                        await asyncio.gather(waiting, return_exceptions=True)
-                    if beat.done():
-                        yield self._heartbeat()
-                        beat = asyncio.ensure_future(self._clock.sleep(self._section.heartbeat_ms / 1000))
+                    yield await queue.get()
             finally:
-                beat.cancel()
-                await asyncio.gather(beat, return_exceptions=True)
+                beating.cancel()
+                await asyncio.gather(beating, return_exceptions=True)
         finally:
             self._streams.discard(queue)
+
+    async def settled(self) -> None:
+        """Return when everything that was to be pushed was, and nothing more will be."""
+        self.push_url = None
+        await self._pushes.join()
 
     async def run(self) -> None:
         """Push what there is, one after the other; what is not taken is lost."""
         while True:
-            kind, body = await self._pushes.get()
-            with contextlib.suppress(OSError, TimeoutError, h11.ProtocolError):
+            url, kind, body = await self._pushes.get()
+            try:
                 async with asyncio.timeout(_PUSH_LIMIT_S):
-                    status = await self._push(kind, body)
+                    status = await _push(url, kind, body)
                 if 200 <= status < 300:
                     self.pushed += 1
                 else:
                     self.refused.append(status)
-
-    async def _push(self, kind: str, body: bytes) -> int:
-        url = urlsplit(self.push_url or "")
-        reader, writer = await asyncio.open_connection(url.hostname, url.port)
-        try:
-            http = h11.Connection(h11.CLIENT)
-            headers = [("host", url.netloc), ("content-type", kind), ("content-length", str(len(body)))]
-            for event in (
-                h11.Request(method="POST", target=url.path or "/", headers=headers),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                writer.write(http.send(event) or b"")
-            await writer.drain()
-            while True:
-                event_ = http.next_event()
-                if event_ is h11.NEED_DATA:
-                    http.receive_data(await reader.read(4096))
-                elif isinstance(event_, h11.Response):
-                    return event_.status_code
-                elif isinstance(event_, h11.ConnectionClosed):
-                    return 0
-        finally:
-            writer.transport.abort()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            except (OSError, TimeoutError, h11.ProtocolError):
+                self.refused.append(0)
+            finally:
+                self._pushes.task_done()
 
     def _to_streams(self, kind: str, content: bytes) -> None:
         for queue in self._streams:
@@ -126,6 +100,38 @@ class Delivery:
     def _part(self, kind: str, content: bytes) -> bytes:
         return messages.part(kind, content, with_length=self._section.lengths)
 
+    async def _beat(self, queue: asyncio.Queue[bytes]) -> None:
+        while True:
+            await queue.put(self._heartbeat())
+            await self._clock.sleep(self._section.heartbeat_ms / 1000)
+
     def _heartbeat(self) -> bytes:
         fields = messages.heartbeat(self._shown_ms(), address=self._section.host, offset_ms=self._offset_ms)
         return self._part(*messages.body(fields, self._section.form))
+
+
+async def _push(url_: str, kind: str, body: bytes) -> int:
+    url = urlsplit(url_)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    try:
+        http = h11.Connection(h11.CLIENT)
+        headers = [("host", url.netloc), ("content-type", kind), ("content-length", str(len(body)))]
+        for event in (
+            h11.Request(method="POST", target=url.path or "/", headers=headers),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            writer.write(http.send(event) or b"")
+        await writer.drain()
+        while True:
+            event_ = http.next_event()
+            if event_ is h11.NEED_DATA:
+                http.receive_data(await reader.read(4096))
+            elif isinstance(event_, h11.Response):
+                return event_.status_code
+            elif isinstance(event_, h11.ConnectionClosed):
+                return 0
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()

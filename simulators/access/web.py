@@ -11,6 +11,7 @@ import h11
 
 from models.errors import NeedsAHuman
 
+_LOOP_TURNS = 5  # in which a connection that was just accepted is known and let go
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s
 
 
@@ -72,6 +73,8 @@ class WebServer:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+            for _ in range(_LOOP_TURNS):
+                await asyncio.sleep(0)
         await self.cut()
 
     async def cut(self) -> None:
@@ -83,8 +86,13 @@ class WebServer:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
+        for writer in serving.values():  # also those whose task was cancelled before it began
+            writer.transport.abort()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # accepted just before it went
+            writer.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(
             self._serve(reader, writer), name="simulated controller"
         )

@@ -1,7 +1,7 @@
 """A simulated door controller and the listener for it, for the length of a block."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from models.times import Clock
 from simulators.access.controller import SimulatedController, running_controller
 from simulators.access.sections import DoorControllerSection
 from simulators.ledger import LedgerWriter
+from tests.support.keeping_sink import PATIENCE_S
 
 KEY = bytes(range(32))
 SECRET_PATH = "/events/q7Wm2xTz9LkPf4Rb"
@@ -25,7 +26,8 @@ PROFILES = {"isapi": "hikvision-access", "shifted": "isapi-shifted-access"}
 
 
 def a_section(**given: Any) -> DoorControllerSection:
-    return DoorControllerSection(**({"id": "door", "people": 6, "doors": 2} | given))
+    settings: dict[str, Any] = {"id": "door", "people": 6, "doors": 2}
+    return DoorControllerSection(**(settings | given))
 
 
 def the_listener(
@@ -55,11 +57,15 @@ def the_listener(
 
 
 @asynccontextmanager
-async def listening(listener: DoorController, sink: Sink) -> AsyncIterator[DoorController]:
-    """Listen while the block runs."""
+async def listening(
+    listener: DoorController, sink: Sink, controller: SimulatedController | None = None
+) -> AsyncIterator[DoorController]:
+    """Listen while the block runs; what `controller` still has to push is taken before the end."""
     task = asyncio.create_task(listener.run(sink), name="listener")
     try:
         yield listener
+        if controller is not None:
+            await controller.delivery.settled()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -75,6 +81,13 @@ async def a_controller(
         section, clock=clock, seed=seed, origin_ms=clock.now_ms(), ledger=ledger
     ) as controller:
         yield controller
+
+
+async def eventually(is_so: Callable[[], object]) -> None:
+    """Wait, in real time, until it is so; for what rings no bell."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 async def pushing(controller: SimulatedController, listener: DoorController) -> None:

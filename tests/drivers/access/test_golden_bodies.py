@@ -1,10 +1,12 @@
 """Each shipped profile makes of the bodies of its sources what they say, by the whole way from the wire."""
 
 from collections.abc import Iterator
+from importlib.resources import files
 
 import pytest
 
 from edge_agent.catalogue import Catalogue
+from models.profile import as_family
 from models.profile.access import AccessProfile, GoldenBody, OsdpProfile
 from models.pseudonym import Pseudonymiser
 from models.times import Clock
@@ -14,10 +16,8 @@ from tests.support.keeping_sink import KeepingSink
 from tests.support.pushes import post
 
 CATALOGUE = Catalogue()
-PROFILES = {
-    name: profile for name in CATALOGUE.names() if isinstance(profile := CATALOGUE.load(name), AccessProfile)
-}
 MAKES = {"hikvision-access": "isapi", "isapi-shifted-access": "shifted"}
+PROFILES = {name: as_family(CATALOGUE.load(name), AccessProfile) for name in MAKES}
 
 
 def goldens() -> Iterator[object]:
@@ -55,8 +55,12 @@ def test_the_first_golden_body_has_the_pseudonym_of_its_card() -> None:
 def test_a_shipped_profile_has_golden_bodies_and_names_its_sources(profile: AccessProfile) -> None:
     assert len(profile.golden) >= 3
     assert {golden.kind for golden in profile.golden} >= {"door.forced", "door.unknown"}
-    assert profile.profile in MAKES
     assert profile.source
+
+
+def test_every_profile_of_the_folder_is_looked_at_here() -> None:
+    shipped = {file.name for file in files("firmware_configs").joinpath("profiles", "access").iterdir()}
+    assert shipped == {f"{name}.yaml" for name in (*MAKES, "osdp-reader")}
 
 
 def test_what_the_two_makes_call_forced_differs_by_one() -> None:

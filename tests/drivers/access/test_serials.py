@@ -61,6 +61,7 @@ def test_an_old_number_with_a_time_after_the_newest_is_suspicious_after_a_restar
     position = LogPosition()
     for serial in range(1, 500):
         took(position, serial)
+    position.drop_anchor()
     position = LogPosition.from_text(position.text())
     assert position.look(3, printed(3)) is Look.KNOWN
     assert position.look(3, (printed(499)[0] + 60_000, 5, 1)) is Look.OTHER
