@@ -48,7 +48,8 @@ def told_by_pydantic(
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "must be text", 'put it in quotes: "…"'
     if kind in ("int_type", "float_type") and isinstance(value, str):
-        return _sentence(detail["msg"]), "write the number without quotes" if _number(value) else ""
+        hint = "write the number without quotes" if _number(value) else _description(model, path)
+        return _sentence(detail["msg"]), hint
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "must be a mapping", "write `key: value` lines below it, indented"
     if kind in ("list_type", "tuple_type", "set_type", "frozen_set_type"):
