@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from models.document import Document, Mistake, Path
 from models.document_hints import suggest
 
-NOT_INHERITED = frozenset({"profile", "extends", "golden", "fingerprints"})
+NOT_INHERITED = frozenset({"profile", "extends", "golden", "fingerprints", "identifications"})
 """What a profile says of itself alone: its parent's frames came from another device, and tell that one."""
 
 _EXTENDS = ("extends",)

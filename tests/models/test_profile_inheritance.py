@@ -33,6 +33,8 @@ points:
     writable: {min: 16, max: 26}
 fingerprints:
   - {table: holding, address: 9, count: 1, equals: "0001"}
+identifications:
+  - {vendor: Acme}
 golden:
   - {request: 03 0000 0001, reply: 03 02 08FD, values: {voltage_v: 230.1}}
 """
@@ -65,7 +67,7 @@ def mistakes(text: str, parent: str = PARENT) -> list[str]:
 
 def test_a_child_that_says_nothing_is_its_parent_by_another_name() -> None:
     parent = Shelf(parent=PARENT).load("parent")
-    same = {"profile": "child", "extends": "parent", "golden": (), "fingerprints": ()}
+    same = {"profile": "child", "extends": "parent", "golden": (), "fingerprints": (), "identifications": ()}
     assert child() == parent.model_copy(update=same)
 
 
@@ -109,7 +111,7 @@ def test_a_point_is_replaced_as_a_whole_when_it_is_also_named_under_without() ->
 
 def test_frames_and_marks_of_the_parent_are_not_those_of_the_child() -> None:
     assert child().golden == ()
-    assert child().fingerprints == ()
+    assert (child().fingerprints, child().identifications) == ((), ())
     own = child("golden: [{request: 03 0001 0001, reply: 03 02 0001, values: {current_a: 1}}]")
     assert [golden.request for golden in own.golden] == ["03 0001 0001"]
 
