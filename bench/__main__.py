@@ -76,7 +76,7 @@ nothing else.
 At the worse of the two rates the agent takes **{agent.worst:.2f} times** the processor time of the bare loop
 (aim: at most {GOALS["cpu"]:g}), for polling, decoding, two durable writes, sealing and sending. In each row
 the least of {edge.ROUNDS} rounds counts. With 1,000 meters the agent holds {agent.full.memory_mb:.0f} MB;
-where they are read less often than every second, one core was not enough for them.
+where their rate is below 20,000, the machine had no more to give in that run.
 
 ## Sealed bytes per reading
 
