@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from edge_agent.catalogue import Catalogue, ProfilesUnreadable
 from edge_agent.cli import app
-from models.document import DocumentMistakes
+from models.document import DocumentMistakes, Problem
 from models.profile import as_family, load_profile
 from models.profile.modbus import ModbusProfile
 
@@ -241,6 +243,32 @@ def test_a_long_row_of_profiles_has_an_end() -> None:
 def test_without_needs_a_parent() -> None:
     [found] = Shelf(parent=PARENT + "without: [voltage_v]\n").mistakes("parent")
     assert "unknown key 'without'" in found
+
+
+PLAIN = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["voltage_v", "current_a", "x", ""])
+ANYTHING = st.recursive(
+    PLAIN,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "address", "writable"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["points", "without", "modbus", "parameters", "golden", "fingerprints", "title", "family"]
+)
+
+
+@given(st.dictionaries(KEYS, ANYTHING, max_size=4))
+def test_whatever_a_child_says_is_taken_or_told_with_a_line_of_it(said: dict[str, object]) -> None:
+    text = HEAD + "".join(f"{key}: {json.dumps(value)}\n" for key, value in said.items())
+    problems: list[Problem] = []
+    try:
+        Shelf(parent=PARENT, child=text).load("child")
+    except DocumentMistakes as err:
+        problems = err.problems
+    assert all(problem.file == "child.yaml" for problem in problems)
+    assert all(1 <= problem.line <= 2 + len(said) for problem in problems)
 
 
 @pytest.fixture
