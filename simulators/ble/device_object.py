@@ -43,17 +43,18 @@ class DeviceObject(ServiceInterface):
     def receive(self, advert: Advert, *, duplicates: bool) -> None:
         """An advertisement of a device that is shown already.
 
-        Without `duplicates`, BlueZ tells of data only when it has changed.
+        BlueZ tells only of what has changed; with `duplicates` of data in any case.
         """
         before, self.advert = self.advert, advert
-        changed: dict[str, object] = {"RSSI": advert.rssi}
+        changed: dict[str, object] = {} if advert.rssi == before.rssi else {"RSSI": advert.rssi}
         if duplicates or advert.services != before.services:
             changed["ServiceData"] = self.service_data
         if duplicates or advert.makers != before.makers:
             changed["ManufacturerData"] = self.manufacturer_data
         if advert.uuids != before.uuids:
             changed["UUIDs"] = self.uuids
-        self.emit_properties_changed(changed)
+        if changed:
+            self.emit_properties_changed(changed)
 
     def push(self, uuid: int, content: bytes) -> None:
         """Notify the client that is connected, if there is one and it has subscribed."""

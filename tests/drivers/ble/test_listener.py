@@ -1,7 +1,7 @@
 """Real bleak hears simulated devices through BlueZ's D-Bus interface; time is virtual."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,8 @@ from drivers.ble.frames import Refusal
 from drivers.ble.listener import Refused
 from drivers.contract import CommandRefused
 from models.profile.ble import BleProfile
-from models.reading import GATEWAY, Quality, Reading, Reason
+from models.reading import GATEWAY, Item, Quality, Reading, Reason
+from simulators.ble.air import Advert
 from simulators.ble.faults import BleFault
 from simulators.ble.sections import BleDeviceSection
 from simulators.ledger import LedgerWriter, Produced, produced
@@ -149,6 +150,38 @@ async def test_the_same_advertisement_is_stored_once_though_it_is_heard_twice() 
         for device in rig.air.section.devices:
             times = [reading.received_ms for reading in rig.readings(device.id, ENERGY)]
             assert len(times) == len(set(times)) == 10
+
+
+async def test_a_device_that_says_the_same_for_hours_is_heard_and_stored_once_a_period() -> None:
+    plain = section("bthome-climate-plain", every="1h")
+    async with a_rig(plain) as rig:
+        constant = Advert(services={0xFCD2: bytes.fromhex("4002c40903bf13")}, rssi=-60)
+        async with rig.listening():
+            for _ in range(30):
+                await rig.air.bluez.receive(plain.address, constant)
+                await rig.play(4, step_s=4)
+        assert rig.values(plain.id, "temperature_c") == [25.0] * 10
+        assert lost_for(rig) is None
+
+
+async def test_what_comes_faster_than_it_can_be_stored_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.ble.listener.MOST_WAITING", 10)
+    async with a_rig(METER) as rig:
+        disk = asyncio.Lock()
+        put = rig.sink.put
+
+        async def slowly(items: Sequence[Item], marks: Mapping[str, str] | None = None) -> None:
+            async with disk:
+                await put(items, marks)
+
+        monkeypatch.setattr(rig.sink, "put", slowly)
+        async with rig.listening():
+            async with disk:
+                await rig.play(150)
+            await rig.play(5)
+        assert rig.listener.refused == {Refused(METER.id, Refusal.OVERFLOW): 19}
+        assert len(rig.values(METER.id, ENERGY)) == 31 - 19
+        assert lost_for(rig) is None
 
 
 async def test_counters_survive_a_restart(meter: Rig) -> None:

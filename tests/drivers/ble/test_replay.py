@@ -96,6 +96,13 @@ def test_frames_of_an_earlier_life_are_not_taken_in_a_later_one(device: Device) 
     assert device.send(21, "b").verdict is Verdict.NEXT
 
 
+def test_an_unheard_frame_of_an_earlier_life_is_held_in_a_later_one(device: Device) -> None:
+    device.verdicts(range(1, 20), "b", after_s=20)
+    assert device.send(20 + STRIDE, "unheard").verdict is Verdict.HELD
+    assert device.send(20, "b").verdict is Verdict.NEXT
+    assert device.send(501, "b").verdict is Verdict.NEXT  # no life has had it
+
+
 def test_a_later_life_goes_through_all_the_numbers_of_an_earlier_one(device: Device) -> None:
     device.verdicts(range(1, 20), "b", after_s=20)
     before = len(device.taken)
