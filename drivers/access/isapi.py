@@ -6,6 +6,7 @@ checked, redirections are not followed, and neither bodies nor passwords are in 
 
 import asyncio
 import contextlib
+import os
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -196,7 +197,7 @@ def _plain(err: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate cannot be trusted ({cause.verify_message})"
-        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.strerror:
-            return cause.strerror
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno:
+            return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
     return str(err) or type(err).__name__
