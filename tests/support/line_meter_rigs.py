@@ -91,7 +91,7 @@ class Dlt645Rig(LineRig):
             Dlt645Point(name="far_away", di=0x00010000, length=4, **ALIKE),
             Dlt645Point(name="switch", di=0x04000503, length=2, type="bit", bit=4, **SWITCH),
         )
-        section = Dlt645Section(edition="2007", reply_timeout_s=0.1)
+        section = Dlt645Section(edition="2007", reply_timeout_s=0.2)
         profile = Dlt645Profile(family="dlt645", dlt645=section, points=points, **ABOUT)
         self.driver = make_dlt645(
             device_id="d", profile=profile, address="000000000161", line=line, parameters={}, clock=time.clock
@@ -123,7 +123,7 @@ class Cjt188Rig(LineRig):
             Cjt188Point(name="switch", at=4, length=1, type="bits", bit=2, bits=1, **SWITCH),
         )
         reads = (Read(di=0x901F, length=5), Read(di=0xD120, length=4))
-        section = Cjt188Section(edition="2004", meter_type=0x10, reads=reads, reply_timeout_s=0.1)
+        section = Cjt188Section(edition="2004", meter_type=0x10, reads=reads, reply_timeout_s=0.2)
         profile = Cjt188Profile(family="cjt188", cjt188=section, points=points, **ABOUT)
         self.driver = make_cjt188(
             device_id="d",

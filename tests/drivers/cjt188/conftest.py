@@ -115,7 +115,7 @@ def a_profile(*points: Cjt188Point, reads: tuple[Read, ...] = (), **section: Any
         "meter_type": 0x10,
         "reads": reads or (Read(di=0x901F, length=5 * len(points)),),
         "units": (UnitCode(code=0x2C, unit="m3", source="this test", verified=True),),
-        "reply_timeout_s": 0.1,
+        "reply_timeout_s": 0.2,
     }
     return Cjt188Profile(
         profile="test-meter",

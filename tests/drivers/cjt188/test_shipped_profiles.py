@@ -31,11 +31,15 @@ async def test_a_golden_frame_gives_its_values(
 ) -> None:
     """The serial number of a golden frame is reached by asking so often before."""
     request, reply = bytes.fromhex(golden.request).lstrip(b"\xfe"), bytes.fromhex(golden.reply)
-    port.script = lambda asked: [reply] if asked == request else []
-    hasty = profile.cjt188.model_copy(update={"reply_timeout_s": 0.02, "retries": 0})
-    driver = drivers(
-        profile.model_copy(update={"cjt188": hasty}), request[8:1:-1].hex(), dict(golden.parameters)
-    )
+
+    def script(asked: bytes) -> list[bytes]:
+        if asked == request:
+            return [reply]
+        refusal = asked[:9] + bytes((0xC1, 3, asked[13], 2, 0))
+        return [refusal + bytes((sum(refusal) % 256, 0x16))]
+
+    port.script = script
+    driver = drivers(profile, request[8:1:-1].hex(), golden.parameters)
     before = request[13] if profile.cjt188.serial_number is None else 0
     for _ in range(before):
         assert all(reading.value is None for reading in await driver.read())

@@ -117,7 +117,7 @@ def a_point(name: str, di: int, length: int = 2, **more: Any) -> Dlt645Point:
 
 def a_profile(*points: Dlt645Point, **section: Any) -> Dlt645Profile:
     """A meter with these points, which is not waited for long."""
-    settings: dict[str, Any] = {"edition": "2007", "reply_timeout_s": 0.1}
+    settings: dict[str, Any] = {"edition": "2007", "reply_timeout_s": 0.2}
     return Dlt645Profile(
         profile="test-meter",
         version="1",
