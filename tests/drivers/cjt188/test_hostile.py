@@ -1,4 +1,4 @@
-"""A thousand questions on a line where everything goes wrong: no wrong value, and it recovers by itself."""
+"""Six hundred questions on a line where everything goes wrong: no wrong value, and it recovers by itself."""
 
 from collections import Counter
 from typing import Any
@@ -27,7 +27,7 @@ METERS = [
     {"id": "gas", "address": "55550000000017", "profile": "cjt188-gas", "states": {"battery_low": 1}},
     {"id": "unit-first", "address": "00000040314132", "profile": "cjt188-heat-unit-first"},
 ]
-QUESTIONS = 1000
+QUESTIONS = 600
 
 
 def hasty(profile: Cjt188Profile) -> Cjt188Profile:
