@@ -9,10 +9,10 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -40,7 +40,8 @@ _NOT_ALLOWED: Final = (
     0x8C,
 )  # CONNACK: protocol, client id, password, rights, ban
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
 _quiet = logging.getLogger(f"{__name__}.library")
 _quiet.setLevel(logging.CRITICAL)  # it logs each loss of a connection, which we do once
 
@@ -102,7 +103,7 @@ async def connected(
     try:
         await _enter(client)
         try:
-            granted = await client.subscribe([(topic, 1) for topic in topics])
+            granted = await _whole(client.subscribe([(topic, 1) for topic in topics]))
             if any(_code(code) >= 0x80 for code in granted):
                 raise BrokerRefused(
                     f"{broker.endpoint}: the broker does not let us subscribe to {topics[0]}; correct its ACL"
@@ -182,26 +183,47 @@ def _read_secrets(broker: Broker) -> tuple[str | None, ssl.SSLContext | None]:
 
 async def _enter(client: aiomqtt.Client) -> None:
     """Connect, and leave no connection behind when that fails or is cancelled: a thread is at work."""
-    connecting = asyncio.ensure_future(client.__aenter__())
     try:
-        await asyncio.shield(connecting)
+        await _whole(client.__aenter__())
     except BaseException:
-        await asyncio.wait([connecting])  # it has a limit of its own
-        if connecting.cancelled() or connecting.exception() is not None:
-            _close(client)
-        else:
+        if (
+            client._connected.done()
+            and not client._connected.cancelled()
+            and not client._connected.exception()
+        ):
             await _leave(client)
+        _close(client)
         raise
 
 
 async def _leave(client: aiomqtt.Client) -> None:
     with contextlib.suppress(aiomqtt.MqttError):
-        await client.__aexit__(None, None, None)
+        await _whole(client.__aexit__(None, None, None))
     _close(client)
 
 
+async def _whole(step: Awaitable[T]) -> T:
+    """Do a step to its end, which has a limit, and only then be cancelled.
+
+    The library waits by `asyncio.wait_for`, which up to Python 3.11 may swallow a cancellation.
+    """
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        with contextlib.suppress(aiomqtt.MqttError):
+            task.result()
+        raise
+
+
 def _close(client: aiomqtt.Client) -> None:
-    """Close the socket in any case: the library leaves it open when the broker does not answer."""
+    """Close the socket in any case: the library leaves it open when the broker does not answer.
+
+    And look at why the connection ended, which it otherwise complains that nobody did.
+    """
+    if client._disconnected.done() and not client._disconnected.cancelled():
+        client._disconnected.exception()
     open_socket = client._client.socket()
     if open_socket is not None:
         client._client._sock_close()

@@ -150,10 +150,10 @@ async def _publish(park: CarPark, clock: Clock, ledger: LedgerWriter | None) -> 
     """Each message at its time, once and in order, however often the broker goes away."""
     waiting = iter(messages(park.sensors))
     up_next = next(waiting, None)
-    while up_next is not None:
+    while up_next is not None and not _is_cancelled():
         try:
             async with _client(park.host, park.port) as client:
-                while up_next is not None:
+                while up_next is not None and not _is_cancelled():
                     device, message = up_next
                     await clock.sleep(max(0.0, (message.at_ms - clock.now_ms()) / 1000))
                     await client.publish(message.publication.topic, message.publication.body, qos=1)
@@ -163,6 +163,12 @@ async def _publish(park: CarPark, clock: Clock, ledger: LedgerWriter | None) -> 
                     up_next = next(waiting, None)
         except aiomqtt.MqttError:
             await asyncio.sleep(RETRY_S)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to end: the library waits by `asyncio.wait_for`, which may swallow that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _client(host: str, port: int) -> aiomqtt.Client:

@@ -151,8 +151,8 @@ class SimulatedSensor:
         if why == "started" or (at_ms - self._origin_ms) // DAY_MS != self._status_day:
             self._status_day = (at_ms - self._origin_ms) // DAY_MS
             battery = round(self._battery_pct(at_ms), 1)
-            news = None if self._model.tells_battery else Said(0, b"", {"battery_pct": battery})
-            yield at_ms, _Pending(self._server.status(at_ms, battery), at_ms, said=news)
+            battery_said = None if self._model.tells_battery else Said(0, b"", {"battery_pct": battery})
+            yield at_ms, _Pending(self._server.status(at_ms, battery), at_ms, said=battery_said)
 
     def _uplink(self, at_ms: int, said: Said, kind: str, delay_ms: int) -> _Pending:
         self._frames += 1

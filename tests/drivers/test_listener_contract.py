@@ -1,19 +1,30 @@
 """What `Listener` promises, for every implementation of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+import aiomqtt
 import pytest
 
 from drivers.contract import CommandRefused, Listener
+from drivers.parking.broker import Broker
+from drivers.parking.listener import ChirpStackListener
+from drivers.parking.sensor import Sensor
+from edge_agent.catalogue import Catalogue
 from models.errors import RetryLater
+from models.profile import as_family
+from models.profile.parking_sensor import ParkingSensorProfile
 from models.reading import Item, Quality, Reading
 from simulators.ble.faults import BleFault
 from simulators.ble.sections import BleDeviceSection
+from simulators.parking.broker import LocalBroker, local_broker
 from tests.support.ble import Rig as BleAir
 from tests.support.ble import a_rig, needs_dbus
-from tests.support.keeping_sink import KeepingSink
+from tests.support.chirpstack import APPLICATION, EUI, an_uplink, needs_mosquitto, topic
+from tests.support.clocks import VirtualClock
+from tests.support.keeping_sink import PATIENCE_S, KeepingSink
 
 
 class Rig(Protocol):
@@ -90,7 +101,75 @@ class BleRig:
         await self._air.play(45)
 
 
-RIGS: list[object] = [pytest.param(BleRig.built, id="ble", marks=needs_dbus)]
+class ParkingRig:
+    """A LoRaWAN sensor behind a real broker."""
+
+    device = "bay-1"
+
+    def __init__(self, broker: LocalBroker) -> None:
+        self._broker, self._time = broker, VirtualClock()
+        self.sink = KeepingSink()
+        self._count = -1
+        self.restart()
+
+    @staticmethod
+    @asynccontextmanager
+    async def built() -> AsyncIterator["ParkingRig"]:
+        async with local_broker() as broker:
+            yield ParkingRig(broker)
+
+    @property
+    def listener(self) -> Listener:
+        return self._listener
+
+    def restart(self) -> None:
+        profile = as_family(Catalogue().load("bosch-parking-lot-sensor"), ParkingSensorProfile)
+        sensor = Sensor(self.device, EUI, profile, {}, 3600)
+        broker = Broker(host=self._broker.host, port=self._broker.port)
+        self._listener = ChirpStackListener("b", broker, APPLICATION, [sensor], clock=self._time.clock)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._listener.run(self.sink))
+        try:
+            await self._publish(an_uplink(0, eui=STRANGER), STRANGER)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def say(self) -> None:
+        self._count += 1
+        await self._time.advance(1)
+        before = len(self.sink.items)
+        await self._publish(an_uplink(self._count, at_ms=self._time.now_ms()), EUI)
+        await self.sink.until(lambda: len(self.sink.items) > before)
+
+    async def repeat(self) -> None:
+        await self._publish(an_uplink(self._count, at_ms=self._time.now_ms()), EUI)
+        await self._publish(an_uplink(0, eui=STRANGER), STRANGER)
+
+    async def wait(self) -> None:
+        await self._time.advance(3 * 3600)
+
+    async def _publish(self, body: bytes, eui: str) -> None:
+        """Of a stranger: again and again, until the listener has heard of it, and so of all before it."""
+        heard = self._listener.refused["unknown-device"]
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            aiomqtt.Client(self._broker.host, self._broker.port) as client,
+        ):
+            await client.publish(topic("up", eui), body, qos=1)
+            while eui == STRANGER and self._listener.refused["unknown-device"] == heard:
+                await asyncio.sleep(0.01)
+                await client.publish(topic("up", eui), body, qos=1)
+
+
+STRANGER = "ffffffffffffffff"
+RIGS: list[object] = [
+    pytest.param(BleRig.built, id="ble", marks=needs_dbus),
+    pytest.param(ParkingRig.built, id="parking", marks=needs_mosquitto),
+]
 
 
 @pytest.fixture(params=RIGS)

@@ -332,6 +332,20 @@ async def test_what_could_not_be_stored_is_not_acknowledged_and_comes_again(
         await sink.until(lambda: len(sink.told(BAY)) == 5)
 
 
+async def test_cancelled_at_any_moment_it_ends_and_leaves_nothing(
+    broker: LocalBroker, time: VirtualClock
+) -> None:
+    """While it connects, subscribes or listens. (`asyncio.wait_for` may swallow a cancellation.)"""
+    for turns in range(0, 400, 7):
+        sink = ParkingSink()
+        task = asyncio.create_task(make_listener(broker, time.clock).run(sink))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=PATIENCE_S)
+        assert task.cancelled()
+
+
 async def test_two_gateways_have_two_names_at_the_broker(broker: LocalBroker, time: VirtualClock) -> None:
     mine, theirs = ParkingSink(), ParkingSink()
     one, two = make_listener(broker, time.clock), make_listener(broker, time.clock)
