@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, select
+from sqlalchemy import and_, select, text
 
 from collector.control import record
 from collector.identity.enrolment import ACTIVE
@@ -25,6 +25,7 @@ from models.times import Clock
 
 LONGEST_WAIT_S: Final = 60.0  # of a gateway for a command; a proxy or firewall forgets what is silent longer
 OFFERED_AT_ONCE: Final = 20
+MOST_NAME: Final = 200  # characters of who gave it
 MOST_OFFERED: Final = 200  # to a gateway that has forgotten what it had
 
 
@@ -90,7 +91,7 @@ class CommandDesk:
             arguments=_sealed(wish, arguments, row.gateway_id, row.seal_key),
             issued_ms=now_ms,
             expires_ms=now_ms + wish.life_ms,
-            issued_by=wish.by,
+            issued_by=wish.by[:MOST_NAME],
         )
         signed = self._key.sign(given)
         if len(signed) > MAX_COMMAND_BYTES:
@@ -139,7 +140,7 @@ class CommandDesk:
         """Let end what nobody fetched, and offer what a command beside the collector has given."""
         now_ms = self._clock.now_ms()
         query = select(command.c.gateway_id, command.c.state, command.c.expires_ms).where(
-            command.c.state.in_((record.WAITING, record.SENT))
+            text(record.IS_OPEN)
         )
         async with self._store.read() as connection:
             rows = (await connection.execute(query)).all()
@@ -166,7 +167,8 @@ class CommandDesk:
         still_good = (command.c.state == record.SENT) | (command.c.expires_ms > now_ms)
         query = (
             select(command.c.signed)
-            .where(command.c.gateway_id == gateway_id, command.c.state.in_(states), still_good)
+            .where(text(record.IS_OPEN), command.c.gateway_id == gateway_id)
+            .where(command.c.state.in_(states), still_good)
             .order_by(command.c.number)
             .limit(MOST_OFFERED if everything else OFFERED_AT_ONCE)
         )

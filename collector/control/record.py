@@ -21,6 +21,10 @@ STATES: Final = (WAITING, SENT, EXPIRED, "refused", "failed", "done")
 """In the order in which one gives way to another. `expired` is final unless it was done all the same."""
 
 FINAL: Final = STATES[2:]
+
+IS_OPEN: Final = "command.state IN ('waiting', 'sent')"
+"""As the index of open commands has it: written out, or SQLite would look at all there ever were."""
+
 COLLECTOR: Final = "collector"
 """Who has changed a state, where it was neither a person nor a gateway."""
 
@@ -78,7 +82,8 @@ def taken(connection: sqlite3.Connection, gateway_id: str, ids: Iterable[str], n
     """The gateway says that it has these. Those of another are not touched."""
     for command_id in ids:
         row = connection.execute(
-            "SELECT site_id FROM command WHERE gateway_id = ? AND id = ? AND state = 'waiting'",
+            "SELECT site_id FROM command WHERE site_id = (SELECT site_id FROM gateway WHERE id = ?1) "
+            "AND id = ?2 AND gateway_id = ?1 AND state = 'waiting'",
             (gateway_id, command_id),
         ).fetchone()
         if row is not None:
@@ -87,15 +92,16 @@ def taken(connection: sqlite3.Connection, gateway_id: str, ids: Iterable[str], n
 
 def expire(connection: sqlite3.Connection, now_ms: int) -> None:
     """End what was not fetched in its time, and what nobody will answer any more."""
-    for site_id, command_id in connection.execute(
-        "SELECT site_id, id FROM command WHERE state = 'waiting' AND expires_ms <= ?", (now_ms,)
+    for site_id, command_id, state, expires_ms in connection.execute(
+        "SELECT site_id, id, state, expires_ms FROM command "
+        "WHERE command.state IN ('waiting', 'sent') AND expires_ms <= ?",  # see IS_OPEN
+        (now_ms,),
     ).fetchall():
-        _change(connection, site_id, command_id, EXPIRED, COLLECTOR, "its gateway did not fetch it", now_ms)
-    for site_id, command_id in connection.execute(
-        "SELECT site_id, id FROM command WHERE state = 'sent' AND expires_ms <= ?",
-        (now_ms - ANSWER_LIMIT_MS,),
-    ).fetchall():
-        _change(connection, site_id, command_id, "failed", COLLECTOR, NO_ANSWER, now_ms)
+        if state == WAITING:
+            detail = "its gateway did not take it in time"
+            _change(connection, site_id, command_id, EXPIRED, COLLECTOR, detail, now_ms)
+        elif expires_ms <= now_ms - ANSWER_LIMIT_MS:
+            _change(connection, site_id, command_id, "failed", COLLECTOR, NO_ANSWER, now_ms)
 
 
 def settle(

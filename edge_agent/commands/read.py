@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.contract import Exchange
+from edge_agent.buses import is_asked
 from edge_agent.buses.polled import make_driver, make_wire
 from edge_agent.commands.answer import Answer, table
 from edge_agent.commands.running import real_clock
@@ -62,6 +63,8 @@ def _from_the_agent(config: Config, device: DeviceSection) -> tuple[list[Reading
 async def _read(config: Config, device: DeviceSection) -> tuple[list[Reading], list[Exchange]]:
     clock = real_clock()
     [bus] = [bus for bus in config.settings.buses if bus.id == device.bus]
+    if not is_asked(bus):
+        raise NeedsAHuman(f"{device.id} speaks by itself and cannot be asked; see: edge-agent status")
     driver = make_driver(config, device, make_wire(bus, clock), clock)
     try:
         await driver.open()

@@ -193,3 +193,12 @@ def test_a_reading_of_each_point_is_to_be_expected_as_rarely_as_the_rules_allow(
     described = [config.description_of(device).period_s for device in config.settings.devices]
     assert described == [60, 600, 2.5]
     assert list(config.report_rules) == ["meter-02"]
+
+
+def test_what_the_collector_may_have_done_is_nothing_unless_it_is_written_down(tmp_path: Path) -> None:
+    assert loaded(tmp_path, GOOD).settings.commands.allow == ()
+    allowed = loaded(tmp_path, GOOD + "commands: {allow: [doors]}\n").settings.commands.allow
+    assert allowed == ("doors",)
+    [said] = mistakes(tmp_path, GOOD + "commands: {allow: [door]}\n")
+    assert "commands.allow" in said
+    assert "doors" in said

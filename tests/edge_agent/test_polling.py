@@ -6,10 +6,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from drivers.contract import DeviceUnreachable
+from drivers.contract import CommandRefused, DeviceUnreachable, Exchange
 from edge_agent.polling import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Arbiter, Device
 from models.reading import Item, Quality, Reading, Reason
 from tests.support.clocks import START_MS, VirtualClock, settle
@@ -320,3 +321,63 @@ async def test_a_bus_without_work_waits(clock: VirtualClock) -> None:
         await clock.advance(7200)
         assert len(bus.meters[0].asked_s) == 1
         bus.shelf.gate.set()
+
+
+@dataclass
+class Lamp(Meter):
+    """A driver that can be told things, and shows the bytes."""
+
+    told: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+    async def act(self, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        await self.clock.sleep(self.takes_s)
+        self.told.append((action, arguments))
+        return {"at_s": self.clock.monotonic_s()}
+
+    async def read_traced(self) -> tuple[list[Reading], list[Exchange]]:
+        return await self.read(), [Exchange(b"?", (b"!",), "", 0, 1)]
+
+
+async def test_what_a_device_is_told_goes_before_all_that_is_due_and_in_its_order(
+    clock: VirtualClock,
+) -> None:
+    lamp = Lamp(clock, "lamp", takes_s=0.1)
+    bus = Bus(clock, [lamp, *(Meter(clock, f"m{n}", takes_s=1) for n in range(8))], 10)
+    async with bus.running():
+        await clock.advance(12.5)  # in the middle of a round
+        told = [asyncio.create_task(bus.arbiter.act("lamp", "write", {"n": n})) for n in range(3)]
+        await clock.advance(2)
+        assert [task.result()["at_s"] - 12.5 < 1.5 for task in told] == [True] * 3
+    assert [arguments["n"] for _, arguments in lamp.told] == [0, 1, 2]
+
+
+async def test_a_device_is_read_for_a_person_out_of_turn_and_nothing_of_it_is_stored(
+    clock: VirtualClock,
+) -> None:
+    lamp = Lamp(clock, "lamp")
+    bus = Bus(clock, [lamp, *meters(clock, 1)], 3600)
+    async with bus.running():
+        await clock.advance(10)
+        stored = len(bus.shelf.readings)
+        shown = asyncio.create_task(bus.arbiter.read("lamp"))
+        await clock.advance(1)
+        readings, [exchange] = shown.result()
+        assert ({reading.point for reading in readings}, exchange.request) == (set(POINTS), b"?")
+        assert len(bus.shelf.readings) == stored
+        for refused in (bus.arbiter.read("meter-00"), bus.arbiter.act("meter-00", "write", {})):
+            with pytest.raises(CommandRefused):
+                await asyncio.gather(refused, clock.advance(1))
+
+
+async def test_what_nobody_waits_for_any_more_is_not_done(clock: VirtualClock) -> None:
+    """Its time may be over: a door must not open because a bus was slow."""
+    lamp = Lamp(clock, "lamp")
+    bus = Bus(clock, [lamp, Meter(clock, "slow", takes_s=60)], 3600)
+    async with bus.running():
+        await clock.advance(10)  # the slow one is being read
+        told = asyncio.create_task(bus.arbiter.act("lamp", "write", {}))
+        await settle()
+        told.cancel()
+        await clock.advance(100)
+    assert told.cancelled()
+    assert lamp.told == []

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +20,30 @@ from tests.support.doors import a_controller, a_section
 from tests.support.running import RunningCollector, new_home, running
 
 CONFIG: Final = """\
+gateway: {{profiles_dir: profiles}}
 health: {{port: 0}}
 uplink: {{live_every_s: 1}}
 commands: {{allow: [{allow}]}}
 buses:
 {bus}
+{meter_bus}
 devices:
   - {{id: door-01, bus: gate, profile: hikvision-access, period_s: 60}}
+{meter}
+"""
+METER: Final = "  - {id: meter-01, bus: rack, unit: 7, profile: thermostat, period_s: 3600}"
+THERMOSTAT: Final = """\
+profile: thermostat
+version: "1"
+title: A thermostat
+family: modbus
+verified: false
+source: made up for tests
+modbus: {reply_timeout_s: 1.0, retries: 1}
+points:
+  - {name: setpoint_c, unit: "°C", kind: gauge, table: holding, address: 5, type: int16, scale: 0.1,
+     decimals: 1, writable: {min: 5, max: 30}}
+  - {name: room_c, unit: "°C", kind: gauge, table: holding, address: 6, type: int16, scale: 0.1, decimals: 1}
 """
 FINAL: Final = ("done", "refused", "failed", "expired")
 
@@ -43,7 +60,6 @@ class Building:
     door: SimulatedController
     config: Config
     client: httpx.AsyncClient
-    keys: list[str] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def agent(self) -> AsyncIterator[None]:
@@ -68,10 +84,11 @@ class Building:
         action: str = "open_once",
         arguments: Mapping[str, Any] | None = None,
         *,
+        to: str = "door-01",
         life_s: float = 60,
     ) -> httpx.Response:
         body = {"action": action, "arguments": arguments or {"door": 1}, "expires_in_s": life_s}
-        at = f"/api/v1/devices/a1/{await self._device()}/commands"
+        at = f"/api/v1/devices/a1/{await self._number(to)}/commands"
         return await self.client.post(at, json=body, headers={"idempotency-key": key})
 
     async def outcome(self, key: str) -> dict[str, Any]:
@@ -84,9 +101,11 @@ class Building:
         found: list[dict[str, Any]] = listed["items"]
         return found
 
-    async def _device(self) -> int:
-        listed = await self._until("/api/v1/devices", lambda told: bool(told.get("items")))
-        return int(listed["items"][0]["id"])
+    async def _number(self, device_id: str) -> int:
+        def known(told: dict[str, Any]) -> dict[str, int]:
+            return {item["device_id"]: item["id"] for item in told.get("items", ())}
+
+        return known(await self._until("/api/v1/devices", lambda told: device_id in known(told)))[device_id]
 
     async def _until(self, address: str, is_there: Any) -> dict[str, Any]:
         async with asyncio.timeout(30):
@@ -98,12 +117,20 @@ class Building:
 
 
 @contextlib.asynccontextmanager
-async def a_building(folder: Path, clock: Clock = REAL, *, allow: str = "doors") -> AsyncIterator[Building]:
+async def a_building(
+    folder: Path, clock: Clock = REAL, *, allow: str = "doors", meter_port: int | None = None
+) -> AsyncIterator[Building]:
+    """With a thermostat too, when one listens at that port: unit 7, to be set at register 5."""
     home = await new_home(folder / "collector")
     section = a_section(streams=False)
     async with running(home, clock) as collector, a_controller(section, clock) as door:
         file = folder / "gateway.yaml"
-        file.write_text(CONFIG.format(bus=door.yaml_bus("gate"), allow=allow))
+        has_meter = meter_port is not None
+        rack = f"  - {{id: rack, modbus_tcp: {{host: 127.0.0.1, port: {meter_port}}}}}" if has_meter else ""
+        meter = METER if has_meter else ""
+        file.write_text(CONFIG.format(bus=door.yaml_bus("gate"), meter_bus=rack, meter=meter, allow=allow))
+        (folder / "profiles").mkdir()
+        (folder / "profiles" / "thermostat.yaml").write_text(THERMOSTAT)
         (folder / "door.password").write_text(section.password)
         (folder / "door.password").chmod(0o600)
         config = load_config(file)

@@ -330,3 +330,10 @@ async def test_many_commands_come_in_their_order_and_in_portions(desk: CommandDe
     while portion := await fetched(desk, "gw-1", *got[-20:]):
         got += portion
     assert got == [f"c-{number}" for number in range(45)]
+
+
+async def test_the_open_commands_are_found_without_looking_at_all_there_ever_were(store: Store) -> None:
+    query = f"EXPLAIN QUERY PLAN SELECT id FROM command WHERE {record.IS_OPEN}"
+    async with store.read() as connection:
+        plan = str((await connection.exec_driver_sql(query)).all())
+    assert "USING INDEX ix_command_open" in plan
