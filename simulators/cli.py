@@ -9,7 +9,11 @@ import typer
 from models.profile import parameter_mistakes
 from models.profile.modbus import ModbusProfile
 from simulators.announce import summary
-from simulators.faults import Fault, FaultMistake, parse_fault
+from simulators.ble.command import ble
+from simulators.cjt188.command import cjt188
+from simulators.dlt645.command import dlt645
+from simulators.options import AsJson, Faults, Keys, Ledger, LoadKw, Seed, Speed
+from simulators.parking.command import parking
 from simulators.profiles import profile_of
 from simulators.scenario import (
     MeterSection,
@@ -29,13 +33,6 @@ def simulators() -> None:
     """Meters at the wire, which misbehave on request."""
 
 
-def _fault(text: str) -> Fault:
-    try:
-        return parse_fault(text)
-    except FaultMistake as err:
-        raise typer.BadParameter(str(err)) from err
-
-
 def _parameter(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     try:
@@ -46,25 +43,12 @@ def _parameter(text: str) -> tuple[str, float]:
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")]
 Units = Annotated[list[int] | None, typer.Option("--unit", min=1, max=247, help="Repeat for more meters.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same building and the same faults.")]
-Faults = Annotated[
-    list[Fault] | None,
-    typer.Option(
-        "--fault",
-        parser=_fault,
-        metavar="KIND=PROBABILITY[:ARGUMENT]",
-        help="lost=0.01, late=0.01:3s, exception=0.01:4, silence=0.001:60s, …; repeat for more.",
-    ),
-]
 Parameters = Annotated[
     list[Any] | None,
     typer.Option(
         "--parameter", parser=_parameter, metavar="NAME=NUMBER", help="Such as ct=20; repeat for more."
     ),
 ]
-Speed = Annotated[float, typer.Option(min=0.001, help="Simulated seconds in a real second.")]
-Ledger = Annotated[Path | None, typer.Option(help="Write down what the meters show, into this new file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Say what is served as one line of JSON.")]
 
 
 @app.command()
@@ -73,9 +57,7 @@ def modbus(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for a free one.")] = 5020,
     host: Host = "127.0.0.1",
     unit: Units = None,
-    load_kw: Annotated[
-        float, typer.Option(min=0.001, help="What each meter's load draws on a working day.")
-    ] = 20.0,
+    load_kw: LoadKw = 20.0,
     parameter: Parameters = None,
     seed: Seed = 1,
     fault: Faults = None,
@@ -101,9 +83,7 @@ def modbus(
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of one that ships.")],
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Not those of the file.")] = False,
-    keys: Annotated[
-        Path | None, typer.Option(help="Write the keys and passwords of devices into this folder.")
-    ] = None,
+    keys: Keys = None,
     speed: Speed = 1.0,
     ledger: Ledger = None,
     as_json: AsJson = False,
@@ -134,3 +114,7 @@ def scenarios(as_json: AsJson = False) -> None:
             typer.echo(f"  Modbus TCP: {racks}")
             if entry["others"]:
                 typer.echo(f"  beside them: {', '.join(sorted(set(entry['others'])))}")
+
+
+for command in (dlt645, cjt188, ble, parking):
+    app.command()(command)

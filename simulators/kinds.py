@@ -63,7 +63,8 @@ async def _cjt188(section: Cjt188LineSection, name: str, at: Setting) -> AsyncIt
 async def _radio(section: BleSection, name: str, at: Setting) -> AsyncIterator[Served]:
     given = _meters(at)
     del given["wire_sleep"]
-    async with running_air(section, **given) as air:
+    socket = None if section.socket is None else Path(section.socket)
+    async with running_air(section, socket=socket, **given) as air:
         keys = {f"{device.id}.key": device.key for device in section.devices if device.key is not None}
         yield Served(
             name=name,

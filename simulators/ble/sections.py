@@ -31,6 +31,9 @@ class BleDeviceSection(Section):
 class BleSection(Section):
     adapter: str = Field(default="hci0", pattern=r"^[a-z]+[0-9]+$", description="its name")
     devices: tuple[BleDeviceSection, ...] = Field(min_length=1, description="at least one")
+    socket: str | None = Field(
+        default=None, min_length=1, description="where the bus listens; without it, in a folder of its own"
+    )
     strangers: int = Field(default=0, ge=0, le=500, description="devices around that nobody has configured")
     faults: tuple[AdapterFault, ...] = Field(default=(), description="of the adapter")
 

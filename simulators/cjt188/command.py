@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from simulators.cjt188.line import running_cjt188
 from simulators.cjt188.sections import Cjt188LineSection, Cjt188MeterSection, find_mistakes
-from simulators.line.command import (
+from simulators.options import (
     AsJson,
     Baud,
     Faults,
@@ -18,8 +17,9 @@ from simulators.line.command import (
     Speed,
     TcpPortOption,
     no_mistakes,
-    serve,
 )
+from simulators.scenario import Scenario
+from simulators.serving import serve
 
 
 def cjt188(
@@ -47,13 +47,5 @@ def cjt188(
     except ValidationError as err:
         raise typer.BadParameter(err.errors(include_url=False)[0]["msg"]) from err
     no_mistakes(find_mistakes(section))
-    serve(
-        lambda clock, origin_ms, writer: running_cjt188(
-            section, clock=clock, seed=seed, origin_ms=origin_ms, ledger=writer
-        ),
-        name="cjt188",
-        seed=seed,
-        speed=speed,
-        ledger=ledger,
-        as_json=as_json,
-    )
+    scenario = Scenario(scenario="cjt188", seed=seed, cjt188_lines=(section,))
+    serve(scenario, speed=speed, ledger=ledger, as_json=as_json)

@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from simulators.dlt645.line import running_dlt645
 from simulators.dlt645.sections import Dlt645LineSection, Dlt645MeterSection, find_mistakes
-from simulators.line.command import (
+from simulators.options import (
     AsJson,
     Baud,
     Faults,
@@ -18,8 +17,9 @@ from simulators.line.command import (
     Speed,
     TcpPortOption,
     no_mistakes,
-    serve,
 )
+from simulators.scenario import Scenario
+from simulators.serving import serve
 
 
 def dlt645(
@@ -58,13 +58,5 @@ def dlt645(
     except ValidationError as err:
         raise typer.BadParameter(err.errors(include_url=False)[0]["msg"]) from err
     no_mistakes(find_mistakes(section))
-    serve(
-        lambda clock, origin_ms, writer: running_dlt645(
-            section, clock=clock, seed=seed, origin_ms=origin_ms, ledger=writer
-        ),
-        name="dlt645",
-        seed=seed,
-        speed=speed,
-        ledger=ledger,
-        as_json=as_json,
-    )
+    scenario = Scenario(scenario="dlt645", seed=seed, dlt645_lines=(section,))
+    serve(scenario, speed=speed, ledger=ledger, as_json=as_json)
