@@ -59,8 +59,7 @@ class Bays:
         self._fresh_until_s: dict[Key, float] = {}
         self._is_restored = False
         self._restoring = asyncio.Lock()
-        self.news = asyncio.Event()
-        """Set whenever a bay is another than before."""
+        self._news: list[asyncio.Event] = []
 
     async def put(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> None:
         """See `Sink`."""
@@ -85,11 +84,17 @@ class Bays:
         self._marked.update({name: step.after[name] for name in worth})
         self._fresh_until_s.update(step.fresh_until_s)
         if step.events:
-            self.news.set()
+            for news in self._news:
+                news.set()
 
     async def marks(self, prefix: str) -> dict[str, str]:
         """See `Sink`."""
         return await self._sink.marks(prefix)
+
+    def news(self) -> asyncio.Event:
+        """One of your own, which is set whenever a bay is another than before."""
+        self._news.append(asyncio.Event())
+        return self._news[-1]
 
     async def states_of(self, zone: str) -> list[BayState]:
         """Of each bay of a zone, now. One whose time has run out is unknown, whether or not it was told."""

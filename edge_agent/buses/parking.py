@@ -72,6 +72,7 @@ class Zones:
     ) -> None:
         self.bus = bus
         self._points, self._bays, self._clock = points, bays, clock
+        self._news = bays.news()
         self._periods = {device.id: device.period_s for device in devices}
         self._states = {device.id: DeviceState(device.id) for device in devices}
         self._due_s = dict.fromkeys(self._periods, 0.0)
@@ -84,18 +85,18 @@ class Zones:
 
     def stop(self) -> None:
         self._stopping = True
-        self._bays.news.set()
+        self._news.set()
 
     async def run(self) -> None:
         while not self._stopping:
-            self._bays.news.clear()
+            self._news.clear()
             readings: list[Reading] = []
             for zone in self._periods:
                 readings += await self._count(zone)
             if readings:
                 await self._bays.put(readings)
             wait_s = min(self._due_s.values()) - self._clock.monotonic_s()
-            await sleep_unless(self._bays.news, max(0.001, wait_s), self._clock)
+            await sleep_unless(self._news, max(0.001, wait_s), self._clock)
 
     async def act(self, device_id: str, action: str, arguments: Mapping[str, Any]) -> NoReturn:
         raise CommandRefused(device_id, action, "a zone is only counted")

@@ -121,7 +121,7 @@ def _wire(bus: BusSection) -> tuple[object, ...]:
     if bus.kind == "chirpstack":
         return ("broker", section.host.lower(), section.port, section.application)
     if bus.kind == "parking":
-        return ("parking",)
+        return ("parking", bus.id)
     return (bus.kind, section.adapter)
 
 
