@@ -106,7 +106,13 @@ class BufferSink:
             await self.flush()
 
     async def flush(self) -> None:
-        """Try once to bring to the disk what is held."""
+        """Try once to bring to the disk what is held. Goes on when the caller is cancelled.
+
+        For only the outcome tells what is still held; the next call waits for it.
+        """
+        await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
         async with self._flushing:
             while self._is_behind:
                 held, marks, lost = [*self._held_events, *self._held], dict(self._held_marks), self._lost

@@ -23,6 +23,7 @@ class RefusingDisk:
 
     async def append(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> SeqRange:
         if self.refuses:
+            await asyncio.sleep(0)  # a disk takes its time to refuse
             raise BufferUnavailable("disk full")
         return await self._buffer.append(items, marks)
 
@@ -155,3 +156,22 @@ async def test_what_cannot_be_stored_is_not_held_either(sink: BufferSink, disk: 
     disk.refuses = False
     await sink.flush()
     assert await sink.marks("") == {"good": "1"}
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_flush_that_is_cancelled_loses_and_doubles_nothing(
+    sink: BufferSink, disk: RefusingDisk, buffer: SqliteBuffer, sealer: Sealer, refuses: bool
+) -> None:
+    disk.refuses = True
+    await sink.put([an_event(1)], {"door.serial": "1"})
+    disk.refuses = refuses
+    flushing = asyncio.create_task(sink.flush())
+    await asyncio.sleep(0)
+    flushing.cancel()
+    await asyncio.gather(flushing, return_exceptions=True)
+    await sink.flush()
+    assert sink.held == int(refuses)
+    disk.refuses = False
+    await sink.flush()
+    assert [item.kind for item in await drain(buffer, sealer) if isinstance(item, Event)] == ["door.opened"]
+    assert await buffer.marks("") == {"door.serial": "1"}
