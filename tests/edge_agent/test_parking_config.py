@@ -62,15 +62,16 @@ def test_bays_of_all_buses_belong_to_zones(tmp_path: Path) -> None:
             "'lora' is a chirpstack",
         ),
         ("{id: zone-1,", "{id: zone-1, unit: 4,", "parking-zone has no unit"),
-        (
-            "car-park, parking: {}}",
-            "car-park, parking: {}}\n  - {id: more, parking: {}}",
-            "the same endpoint",
-        ),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, old: str, new: str, told: str) -> None:
     assert told in problems(tmp_path, SHIPPED.replace(old, new, 1))
+
+
+def test_there_may_be_several_car_parks(tmp_path: Path) -> None:
+    more = "parking: {}}\n  - {id: annex, parking: {}}"
+    config = load_config(written(tmp_path, SHIPPED.replace("parking: {}}", more, 1)))
+    assert [bus.id for bus in config.settings.buses if bus.kind == "parking"] == ["car-park", "annex"]
 
 
 def test_devices_of_a_list_have_zones_too(tmp_path: Path) -> None:
