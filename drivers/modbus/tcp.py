@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from drivers.contract import Exchange
 from drivers.line import ConnectionBroke, ReplyTimeout, UnusableReply
@@ -11,6 +12,11 @@ from drivers.modbus.link import Answer, Question
 from drivers.modbus.wire import HEADER, Garbled, Lost, Wire
 from models.errors import RetryLater
 from models.times import Clock
+
+
+STEP: Final = 256
+"""From one transaction to the next, so that a late reply whose number is off by a few is never the answer to
+the next question. All numbers have their turn but 0, which some devices always answer with."""
 
 
 class ModbusTcpLink:
@@ -23,7 +29,7 @@ class ModbusTcpLink:
         self._lock = asyncio.Lock()
         self._wire: Wire | None = None
         self._users: set[object] = set()
-        self._transaction = 0
+        self._transaction = 1 - STEP
         self._silent = 0
 
     @property
@@ -62,7 +68,7 @@ class ModbusTcpLink:
         """See `Link`."""
         async with self._lock:
             wire = await self._connected()
-            self._transaction = self._transaction % 0xFFFF + 1  # never 0, which some devices always answer
+            self._transaction = (self._transaction - 1 + STEP) % 0xFFFF + 1
             sent_ms = self._clock.now_ms()
             answer = wire.ask(self._transaction, unit, question)
             try:

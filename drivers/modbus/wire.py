@@ -109,6 +109,11 @@ class Wire(asyncio.Protocol):
         if not self._buffer and len(data) == self._normal_size and data.startswith(self._normal):
             self._take(data)  # the usual case: one segment, and all of the reply in it
             return
+        if self._buffer and _is_whole_frames(data):
+            # What came before is a truncated frame, and this would fill it up exactly, or up to a boundary.
+            self._buffer += data
+            self._lose_track()
+            return
         self._buffer += data
         answer: bytes | None = None
         at = 0
@@ -162,3 +167,13 @@ class Wire(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(error)
+
+
+def _is_whole_frames(data: bytes) -> bool:
+    at = 0
+    while len(data) - at >= HEADER.size:
+        _, protocol, length, _ = HEADER.unpack_from(data, at)
+        if protocol != 0 or length < 2:
+            return False
+        at += 6 + length
+    return at == len(data)

@@ -370,7 +370,7 @@ async def test_the_trace_shows_every_byte_of_the_cycle(server: ByteServer, drive
     assert "no reply" in lost.problem
     assert [frame.hex(" ") for frame in answered.replies] == [
         stray.hex(" "),
-        "00 02 00 00 00 05 01 03 02 12 34",
+        "01 01 00 00 00 05 01 03 02 12 34",
     ]
     assert answered.problem == ""
 
