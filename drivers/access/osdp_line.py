@@ -18,6 +18,8 @@ REFRESH_S: Final = 0.005
 """libosdp wants to be called every 50 ms at least; the reply of a reader waits so long."""
 
 _WRITE_LIMIT_S: Final = 1.0
+_SOM: Final = 0x53
+_IS_REPLY: Final = 0x80
 
 
 class OsdpLine:
@@ -86,15 +88,19 @@ class _Channel:
     id = 1
 
     def __init__(self, port: Any) -> None:
-        self._port = port
+        self._port, self._last = port, b""
+        self.heard_s: dict[int, float] = {}
         self.broken: Exception | None = None
 
     def read(self, most: int) -> bytes:
         try:
-            return bytes(self._port.read(most))
+            data = bytes(self._port.read(most))
         except (OSError, TypeError) as err:  # TypeError: how pyserial says that it was closed meanwhile
             self.broken = self.broken or OSError(str(err))
             return b""
+        if data:
+            self._note(data)
+        return data
 
     def write(self, data: bytes) -> int:
         rest, end_s = memoryview(bytes(data)), time.monotonic() + _WRITE_LIMIT_S
@@ -109,6 +115,14 @@ class _Channel:
         """Forget what came: before a new beginning it can only be late."""
         with contextlib.suppress(OSError):
             self._port.reset_input_buffer()
+
+    def _note(self, data: bytes) -> None:
+        """Who speaks: a reply begins with 53 and the address of the reader with its high bit set."""
+        seen = self._last + data
+        for place in range(len(seen) - 1):
+            if seen[place] == _SOM and seen[place + 1] & _IS_REPLY:
+                self.heard_s[seen[place + 1] & ~_IS_REPLY] = time.monotonic()
+        self._last = seen[-1:]
 
     def close(self) -> None:
         self._port.close()

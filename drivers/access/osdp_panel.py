@@ -29,10 +29,13 @@ from drivers.access.osdp_says import (
 TRY_AGAIN_S: Final = (2.0, 32.0)
 """Pauses between attempts with a silent reader: each costs the line 0.2 s."""
 
+SILENT_S: Final = (3.0, 0.5)
+"""After so long a reader is lost, and so much longer for each on the line; libosdp itself waits 8 s."""
+
 DEFAULT_KEY: Final = bytes(range(0x30, 0x40))
 """SCBK-D: the key of the standard, which every reader has that nobody gave another one."""
 
-_LOST_S: Final = 8.0  # libosdp's own limit
+_LOST_S: Final = 8.0  # for one that never came
 _STEADY_S: Final = 60.0
 _ENDING_KEYS: Final = frozenset(b"\r#\x7f*")  # # and * as OSDP and as some readers send them
 _HOW_ARE_YOU: Final = {"command": osdp_sys.CMD_STATUS, "type": osdp_sys.STATUS_REPORT_LOCAL, "report": b""}
@@ -44,6 +47,7 @@ class Channel(Protocol):
     """The wire, as libosdp wants it; nothing may be raised."""
 
     id: int  # the same for all readers: they share the wire
+    heard_s: dict[int, float]  # by address, when a reader last said anything; of the monotonic clock
 
     def read(self, most: int) -> bytes: ...
 
@@ -60,6 +64,7 @@ class Panel:
         self._channel, self._heard = channel, heard
         self._known = [_Known(reader) for reader in readers]
         self._orders: dict[int, list[Done]] = {}
+        self._silent_s = SILENT_S[0] + SILENT_S[1] * len(readers)
         self._make(time.monotonic())
 
     def _make(self, now_s: float) -> None:
@@ -83,6 +88,9 @@ class Panel:
         for index, known in enumerate(self._known):
             if not known.is_online:
                 self._look_after(index, known, now_s)
+            elif now_s - self._channel.heard_s.get(known.reader.address, known.came_s) > self._silent_s:
+                for happening in known.went():
+                    self._heard(known.reader.address, happening)
 
     def _look_after(self, index: int, known: "_Known", now_s: float) -> None:
         if known.told_online and now_s >= known.lost_at_s:
@@ -97,15 +105,16 @@ class Panel:
             self._context.enable_pd(index)
         elif known.is_probed:  # as much is known as can be; from now on only its key counts
             known.is_probed, self._wants_new = False, True
-        elif known.reader.key is not None and not known.was_probed and self._has_answered(index):
+        elif known.reader.key is not None and not known.was_probed and self._has_answered(known):
             # It is there, and does not do with its key: has it the default one?
             known.is_probed = known.was_probed = self._wants_new = True
         else:
             known.is_waiting = True
             self._context.disable_pd(index)
 
-    def _has_answered(self, index: int) -> bool:
-        return any(self._context.get_pd_id(index).values())
+    def _has_answered(self, known: "_Known") -> bool:
+        """Whether it has said anything since it was last tried."""
+        return self._channel.heard_s.get(known.reader.address, 0.0) >= known.tried_s
 
     def order(self, address: int, order: dict[str, Any], done: Done) -> None:
         """Outputs that a reader does not have are not asked for: libosdp drops a reader that says no."""
@@ -204,7 +213,7 @@ class _Known:
 
     def pause(self, now_s: float) -> None:
         """Leave it alone for a while, and for longer the next time."""
-        self.try_at_s = now_s + self.pause_s
+        self.tried_s, self.try_at_s = now_s, now_s + self.pause_s
         self.pause_s = min(2 * self.pause_s, TRY_AGAIN_S[1])
 
     @property
@@ -246,7 +255,7 @@ class _Known:
         return [Found(Security.DEFAULT_KEY if self.has_default_key else Security.NONE), Online(True)]
 
     def went(self) -> list[Happening]:
-        """It has not answered for libosdp's 8 s."""
+        """It has not answered for too long."""
         self.is_online = self.told_online = False
         if time.monotonic() - self.came_s > _STEADY_S:  # else it comes and goes, and is tried less and less
             self.pause_s = TRY_AGAIN_S[0]

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from drivers.access.controller import PushAddress
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.sink import BufferSink
 from models.reading import Item
 from tests.support.appending import CLOCK, say
-from tests.support.doors import SECRET_PATH, PushAddress, the_listener
+from tests.support.doors import SECRET_PATH, the_listener
 
 
 class SayingSink(BufferSink):

@@ -218,7 +218,7 @@ async def test_what_was_overwritten_before_we_came_is_no_loss(clock: Clock, sink
 async def test_a_controller_that_numbers_anew_is_followed(
     sink: KeepingSink, later: int, is_there: bool
 ) -> None:
-    clock = fast_clock(20)
+    clock = fast_clock(200)
     async with a_controller(a_section(), clock) as controller:
         rng = random.Random(8)
         busy(controller, 40, rng)
@@ -277,8 +277,9 @@ async def test_a_clock_that_was_never_set_does_not_turn_an_alarm_into_history(si
 
 
 async def test_loss_and_return_of_a_controller_are_told_once_each_also_over_a_restart(
-    clock: Clock, sink: KeepingSink
+    sink: KeepingSink,
 ) -> None:
+    clock = fast_clock(60)
     async with a_controller(a_section(), clock) as controller:
         listener = the_listener(controller.url, clock, period_s=5)
         async with listening(listener, sink):
@@ -309,8 +310,9 @@ async def test_a_reboot_loses_nothing(clock: Clock, sink: KeepingSink) -> None:
 
 
 async def test_a_controller_that_locks_us_out_for_a_while_is_not_stormed_and_comes_back(
-    clock: Clock, sink: KeepingSink
+    sink: KeepingSink,
 ) -> None:
+    clock = fast_clock(80)
     async with a_controller(a_section(), clock) as controller:
         listener = the_listener(controller.url, clock, period_s=5)
         controller.add(DoorFault(kind="refused", for_ms=60_000))

@@ -7,6 +7,9 @@ import socket
 import sys
 from pathlib import Path
 
+import aiosqlite
+import msgspec
+
 from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event
 from simulators.access.sections import DoorFault
@@ -68,14 +71,10 @@ async def test_no_event_is_missing_or_doubled_after_cuts_and_kills_at_any_moment
 
 async def stored(path: Path) -> int:
     """How many events are in the buffer of a process that is running."""
-    import aiosqlite
-
     async with aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True) as connection:
         rows = [
             *await connection.execute_fetchall("SELECT value FROM mark WHERE name = 'access/door/serial'")
         ]
-    import msgspec
-
     return int(msgspec.json.decode(rows[0][0])["upto"]) if rows else 0
 
 
