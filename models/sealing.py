@@ -28,6 +28,15 @@ class CannotUnseal(BadInput):
         super().__init__("was not sealed for this gateway and this command; enrol the gateway again")
 
 
+def is_usable(public_key: bytes) -> bool:
+    """Whether something can be sealed to it; there are 32 bytes that are no key."""
+    try:
+        _suite.encrypt(b"", X25519PublicKey.from_public_bytes(public_key))
+    except ValueError:
+        return False
+    return True
+
+
 def seal_text(text: str, *, public_key: bytes, gateway_id: str, command_id: str) -> str:
     """`text`, for the owner of `public_key` alone. Raise ValueError for what is no key."""
     key = X25519PublicKey.from_public_bytes(public_key)

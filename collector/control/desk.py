@@ -20,7 +20,7 @@ from models.actions import ACTIONS, ArgumentsWrong, checked_arguments, shown_arg
 from models.command import ID, LONGEST_LIFE_MS, MAX_COMMAND_BYTES, SHORTEST_LIFE_MS, Command, CommandKey
 from models.errors import BadInput
 from models.protocol import Code
-from models.sealing import seal_text
+from models.sealing import is_usable, seal_text
 from models.times import Clock
 
 LONGEST_WAIT_S: Final = 60.0  # of a gateway for a command; a proxy or firewall forgets what is silent longer
@@ -206,7 +206,7 @@ def _sealed(wish: Wish, arguments: dict[str, Any], gateway_id: str, seal_key: by
     secret = ACTIONS[wish.action].secret & arguments.keys()
     if not secret:
         return arguments
-    if seal_key is None:
+    if seal_key is None or not is_usable(seal_key):
         raise CommandMistake(
             "no-key",
             f"the gateway {gateway_id} has no key that a {' or '.join(sorted(secret))} could be sealed for",

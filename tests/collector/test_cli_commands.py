@@ -94,7 +94,8 @@ def test_init_makes_a_collector_and_says_what_comes_next(tmp_path: Path) -> None
 
 def test_init_again_keeps_keys_settings_and_data(folder: Folder) -> None:
     before = {
-        name: (folder / name).read_bytes() for name in ("ca.pem", "ca.key", "envelope.key", "collector.yaml")
+        name: (folder / name).read_bytes()
+        for name in ("ca.pem", "ca.key", "envelope.key", "command.key", "collector.yaml")
     }
     answer = ask(folder, "init")
     assert answer["new"] is False

@@ -87,6 +87,7 @@ async def test_a_taken_port_is_named_with_the_place_where_it_is_set(
         (FILE, DocumentMistakes),
         ("ca.key", HomeUnusable),
         ("envelope.key", HomeUnusable),
+        ("command.key", HomeUnusable),
         ("collector.db", StoreUnusable),
     ],
 )

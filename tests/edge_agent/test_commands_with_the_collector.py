@@ -107,10 +107,10 @@ def a_process_that_runs(building: Building) -> subprocess.Popen[str]:
     )
 
 
-async def typed(building: Building, *words: str) -> tuple[int, Any]:
-    """What a command on the gateway answers."""
+async def typed(building: Building, *words: str, said: str | None = None) -> tuple[int, Any]:
+    """What a command on the gateway answers, when it is told `said` as it asks."""
     line = [*words, "--json", "--config", str(building.config.file)]
-    result = await asyncio.to_thread(CliRunner().invoke, app, line)
+    result = await asyncio.to_thread(CliRunner().invoke, app, line, input=said)
     return result.exit_code, json.loads(result.stdout)
 
 
@@ -163,6 +163,23 @@ async def test_a_technician_opens_a_door_and_the_collector_has_it_on_record(buil
     assert made["pin"] not in json.dumps(listed)
     kept = await asyncio.to_thread(everything_kept, building.folder)
     assert f'"{made["pin"]}"'.encode() not in kept
+
+
+async def test_a_technician_gives_a_visitor_a_card_whose_number_is_kept_nowhere(building: Building) -> None:
+    card = "0083726451"
+    put = ("door", "pass", "put", "door-01", "v-8", "--door", "1", "--door", "2", "--hours", "2", "--card")
+    async with building.agent():
+        code, told = await typed(building, *put, said=f"{card}\n")
+        assert (code, told["state"], told["result"]["last4"]) == (0, "done", "6451")
+        assert building.door.swipe(card, 2) == "card_ok"
+        code, wrong = await typed(building, *put, said="no card!\n")
+        assert (code, "arguments.card" in wrong["error"], "no card!" in str(wrong)) == (1, True, False)
+        code, taken = await typed(building, "door", "pass", "take", "door-01", "v-8")
+        assert (code, taken["state"]) == (0, "done")
+        assert building.door.swipe(card, 2) == "unknown_card"
+        listed = await building.commands(2)
+    assert card not in json.dumps([told, taken, listed])
+    assert b"83726451" not in await asyncio.to_thread(everything_kept, building.folder)
 
 
 async def test_without_a_running_agent_a_door_is_not_opened_and_that_is_on_record(

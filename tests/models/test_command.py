@@ -20,7 +20,7 @@ from models.command import (
     CommandKey,
     verify_command,
 )
-from models.sealing import CannotUnseal, seal_text, unseal_text
+from models.sealing import CannotUnseal, is_usable, seal_text, unseal_text
 
 NOW_MS = 1_790_000_000_000
 KEY = CommandKey.from_bytes(bytes(range(32)))
@@ -232,6 +232,12 @@ def test_a_sealed_argument_opens_at_its_gateway_and_in_its_command_alone() -> No
     ):
         with pytest.raises(CannotUnseal):
             unseal_text(sealed, **wrong)  # type: ignore[arg-type]  # three keywords of two types
+
+
+def test_bytes_that_are_no_key_are_told_from_a_key() -> None:
+    assert is_usable(X25519PrivateKey.generate().public_key().public_bytes_raw())
+    for wrong in (bytes(32), bytes([1]) + bytes(31), bytes(31), b""):
+        assert not is_usable(wrong)
 
 
 @given(st.text(max_size=200))

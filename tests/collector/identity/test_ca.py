@@ -114,7 +114,7 @@ def test_the_keys_of_a_collector_are_for_its_own_eyes(tmp_path: Path) -> None:
     assert home.create_keys(NOW)
     assert home.ensure_server_certificate(["collector.example"], NOW)
     assert stat.S_IMODE(home.folder.stat().st_mode) == 0o700
-    for secret in (home.ca_key, home.envelope_key, home.server_certificate):
+    for secret in (home.ca_key, home.envelope_key, home.command_key, home.server_certificate):
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert "PRIVATE" not in repr(home.authority().key_pair())
 
@@ -140,11 +140,11 @@ def test_the_servers_certificate_is_made_anew_when_it_must_be(tmp_path: Path) ->
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(home.server_certificate)
 
 
-@pytest.mark.parametrize("name", ["ca.key", "ca.pem", "envelope.key"])
+@pytest.mark.parametrize("name", ["ca.key", "ca.pem", "envelope.key", "command.key"])
 def test_a_damaged_or_missing_key_is_named(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path)
     home.create_keys(NOW)
-    load = home.private_key if name == "envelope.key" else home.authority
+    load = {"envelope.key": home.private_key, "command.key": home.commanding_key}.get(name, home.authority)
     (tmp_path / name).write_text("damaged")
     with pytest.raises(HomeUnusable, match=f"{name}.*: damaged; restore it from the backup"):
         load()
