@@ -20,6 +20,7 @@ class Publication(NamedTuple):
 
     topic: str
     body: bytes
+    signal_dbm: float | None = None  # of an uplink, where it was heard best
 
 
 class NetworkServer:
@@ -53,7 +54,7 @@ class NetworkServer:
         """`time_ms`: what its clock shows, when that is not right."""
         self.count += 1
         roll = chance(self._key, self._messages)
-        body = {
+        body: dict[str, Any] = {
             "devAddr": self.address,
             "adr": True,
             "dr": 5,
@@ -66,7 +67,8 @@ class NetworkServer:
             ],
             "txInfo": {"frequency": 470_300_000, "modulation": {"lora": {"bandwidth": 125_000}}},
         }
-        return self._event("up", at_ms if time_ms is None else time_ms, body)
+        heard = self._event("up", at_ms if time_ms is None else time_ms, body)
+        return heard._replace(signal_dbm=float(body["rxInfo"][0]["rssi"]))
 
     def status(self, at_ms: int, battery_pct: float, margin_db: int = 10) -> Publication:
         return self._event("status", at_ms, {"margin": margin_db, "batteryLevel": battery_pct})

@@ -181,6 +181,9 @@ class SimulatedSensor:
     def _published(self, due_ms: int, pending: _Pending) -> Message:
         """What a reader learns from it."""
         values = None if pending.said is None or pending.is_repeated else dict(pending.said.values)
+        if pending.place is not None and not pending.is_repeated:
+            # The network tells how well it heard the sensor, also when nobody understands what that said.
+            values = {**(values or {}), "signal_dbm": pending.publication.signal_dbm}
         message = Message(due_ms, pending.publication, pending.measured_ms, values)
         if pending.place is None or pending.is_repeated:
             return message
