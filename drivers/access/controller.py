@@ -141,13 +141,13 @@ class DoorController:
 
     async def _take(self, heard: Sequence[Heard]) -> None:
         """From whatever way events come as they happen."""
+        await self._presence.heard()
         events = [one for one in heard if isinstance(one, VendorEvent)]
         if events and await self._intake.take(events, from_log=False):
             self._log_wanted.set()
         for one in heard:
             if isinstance(one, Heartbeat) and one.at_ms is not None:
                 await self._intake.compare_clock(one.at_ms)
-        await self._presence.heard()
 
     async def _read_log(self) -> None:
         """Catch up at the start, when something is missing, and once a period."""

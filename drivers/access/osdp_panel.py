@@ -6,6 +6,7 @@ to one that has only the default key, and leave a reader alone for five minutes 
 """
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -100,6 +101,7 @@ class Panel:
             return
         if known.is_waiting:  # switched off a moment ago; on again, it begins from the start
             known.is_waiting = False
+            known.tried_s = now_s
             known.pause(now_s)
             self._channel.flush()
             self._context.enable_pd(index)
@@ -209,11 +211,12 @@ class _Known:
         self.is_online = self.is_secure = self.is_waiting = False
         self.pause_s = TRY_AGAIN_S[0]
         self.lost_at_s = now_s + _LOST_S
+        self.tried_s = now_s  # what it said before that is no answer to this beginning
         self.pause(now_s)
 
     def pause(self, now_s: float) -> None:
         """Leave it alone for a while, and for longer the next time."""
-        self.tried_s, self.try_at_s = now_s, now_s + self.pause_s
+        self.try_at_s = now_s + self.pause_s
         self.pause_s = min(2 * self.pause_s, TRY_AGAIN_S[1])
 
     @property
@@ -257,6 +260,7 @@ class _Known:
     def went(self) -> list[Happening]:
         """It has not answered for too long."""
         self.is_online = self.told_online = False
+        self.tried_s = math.inf
         if time.monotonic() - self.came_s > _STEADY_S:  # else it comes and goes, and is tried less and less
             self.pause_s = TRY_AGAIN_S[0]
         self.pause(time.monotonic())

@@ -17,13 +17,16 @@ from models.errors import RetryLater
 from models.profile import as_family
 from models.profile.parking_sensor import ParkingSensorProfile
 from models.reading import Item, Quality, Reading
+from models.times import Clock
+from simulators.access.controller import SimulatedController
 from simulators.ble.faults import BleFault
 from simulators.ble.sections import BleDeviceSection
 from simulators.parking.broker import LocalBroker, local_broker
 from tests.support.ble import Rig as BleAir
 from tests.support.ble import a_rig, needs_dbus
 from tests.support.chirpstack import APPLICATION, EUI, an_uplink, needs_mosquitto, topic
-from tests.support.clocks import VirtualClock
+from tests.support.clocks import VirtualClock, fast_clock
+from tests.support.doors import a_controller, a_section, eventually, listening, the_listener
 from tests.support.keeping_sink import PATIENCE_S, KeepingSink
 
 
@@ -165,10 +168,61 @@ class ParkingRig:
                 await client.publish(topic("up", eui), body, qos=1)
 
 
+class DoorRig:
+    """A simulated door controller, which streams its events."""
+
+    device = "door"
+
+    def __init__(self, controller: SimulatedController, clock: Clock) -> None:
+        self._controller, self._clock = controller, clock
+        self.sink = KeepingSink()
+        self._last = 0
+        self.restart()
+
+    @staticmethod
+    @asynccontextmanager
+    async def built() -> AsyncIterator["DoorRig"]:
+        clock = fast_clock(50)
+        async with a_controller(a_section(), clock) as controller:
+            yield DoorRig(controller, clock)
+
+    @property
+    def listener(self) -> Listener:
+        return self._listener
+
+    def restart(self) -> None:
+        self._listener = the_listener(self._controller.url, self._clock, period_s=5)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        async with listening(self._listener, self.sink):
+            await eventually(lambda: self._controller.delivery.listeners)
+            yield
+
+    async def say(self) -> None:
+        await self._controller.listen()
+        await self._clock.sleep(2)  # its clock has whole seconds
+        entry = self._controller.happen("opened", 1)
+        assert entry is not None
+        self._last = entry.serial
+        await self.sink.until(lambda: any(e.data.get("serial") == entry.serial for e in self.sink.events))
+        await eventually(lambda: self._listener.states[0].lost_since_ms is None)
+
+    async def repeat(self) -> None:
+        [entry] = self._controller.state.log.find(first=self._last, last=self._last)
+        self._controller.delivery.send(entry)
+        await self._clock.sleep(5)
+
+    async def wait(self) -> None:
+        await self._controller.go()
+        await self._clock.sleep(30)
+
+
 STRANGER = "ffffffffffffffff"
 RIGS: list[object] = [
     pytest.param(BleRig.built, id="ble", marks=needs_dbus),
     pytest.param(ParkingRig.built, id="parking", marks=needs_mosquitto),
+    pytest.param(DoorRig.built, id="doors"),
 ]
 
 
