@@ -1,19 +1,15 @@
 """Reads one zone controller on a shared line: one request for the states of all its bays."""
 
-import asyncio
 from collections.abc import Mapping
-from typing import Final
 
-from drivers.contract import DeviceUnreachable, Exchange
-from drivers.line import ConnectionBroke, Line, Reply, ReplyTimeout, UnusableReply
+from drivers.asking import Asker, Cycle
+from drivers.contract import Exchange
+from drivers.line import Line
 from drivers.parking.frames import Codec
 from drivers.scaling import Scale
 from models.profile.parking_controller import ParkingControllerProfile
 from models.reading import Reading, Reason
 from models.times import Clock
-
-LATE_S: Final = 60.0
-"""So long after a question without an answer, one that comes may be its answer. In real time, as on wires."""
 
 
 class ParkingControllerDriver:
@@ -34,9 +30,14 @@ class ParkingControllerDriver:
         self._points = profile.points
         self._scales = [Scale(point, settled, device_id) for point in profile.points]
         self._codec = Codec(profile.controller)
-        self._unit, self._line, self._clock = unit, line, clock
-        self._who = f"controller {unit}"
-        self._late_until_s = 0.0
+        self._request, self._look = self._codec.request(unit), self._codec.look_for(unit)
+        self._line, self._clock = line, clock
+        self._asker = Asker(
+            line,
+            who=f"controller {unit}",
+            timeout_s=self._section.reply_timeout_s,
+            retries=self._section.retries,
+        )
 
     async def open(self) -> None:
         """See `Driver`."""
@@ -56,7 +57,9 @@ class ParkingControllerDriver:
         return await self._read(trace), trace
 
     async def _read(self, trace: list[Exchange] | None) -> list[Reading]:
-        reply = await self._ask(trace)
+        # The protocol does not number its questions: all of them are the same.
+        cycle = Cycle([], trace)
+        reply = await self._asker.ask(lambda: (self._request, self._look), cycle, same=self._request)
         if isinstance(reply, Reason):
             now_ms = self._clock.now_ms()
             return [scale.bad(reply, now_ms, now_ms) for scale in self._scales]
@@ -71,37 +74,6 @@ class ParkingControllerDriver:
                 scale.bad(value, *when) if isinstance(value, Reason) else scale.reading(value, *when)
             )
         return readings
-
-    async def _ask(self, trace: list[Exchange] | None) -> Reply | Reason:
-        """The reply, or why there is none."""
-        loop = asyncio.get_running_loop()
-        attempts = 1 + self._section.retries
-        reason, broke = Reason.NO_REPLY, False
-        while attempts > 0:
-            attempts -= 1
-            is_patient = loop.time() < self._late_until_s
-            look = self._codec.look_for(self._unit, is_patient=is_patient)
-            try:
-                return await self._line.ask(
-                    self._codec.request(self._unit),
-                    look,
-                    timeout_s=self._section.reply_timeout_s,
-                    who=self._who,
-                    trace=trace,
-                )
-            except ReplyTimeout:
-                reason = Reason.NO_REPLY
-            except UnusableReply:
-                reason = Reason.BAD_REPLY
-            except ConnectionBroke:
-                # Serial servers close connections that were idle, and that shows only now: once, no attempt.
-                reason = Reason.UNREACHABLE
-                attempts += not broke
-                broke = True
-            except DeviceUnreachable:
-                return Reason.UNREACHABLE
-            self._late_until_s = loop.time() + LATE_S
-        return reason
 
     def _value(self, data: bytes, detector: int) -> int | Reason:
         """Whether the bay under a detector is occupied, or why nobody can tell."""

@@ -59,23 +59,18 @@ class Codec:
         frame = self._at(answer, 0)
         return frame.data if frame is not None and frame.control == self._yes else None
 
-    def look_for(self, unit: int, *, is_patient: bool) -> Look:
-        """Finds what a controller answers.
-
-        The protocol does not number its questions. So when an answer to a question before may still be under
-        way, `is_patient` waits for whether a second one follows; of two that differ, neither is believed.
-        """
+    def look_for(self, unit: int) -> Look:
+        """Finds what a controller answers."""
 
         def look(received: bytes) -> Found:
             strays: list[bytes] = []
             noise_from = at = 0
-            unfinished: int | None = None
-            answers: list[bytes] = []
+            may_go_on = False
+            likely: bytes | None = None
             while at < len(received):
                 frame = self._at(received, at)
                 if frame is None or not frame.size:
-                    if frame is not None and unfinished is None:
-                        unfinished = at
+                    may_go_on = may_go_on or frame is not None
                     at += 1
                     continue
                 strays += filter(None, [received[noise_from:at]])
@@ -83,14 +78,11 @@ class Codec:
                 at = noise_from = at + frame.size
                 if frame.address != unit or frame.control not in (self._yes, self._no):
                     strays.append(whole)
-                elif unfinished is None and not is_patient:
+                elif not may_go_on:
                     return Found(whole, tuple(strays), received[at:])
                 else:
-                    answers.append(whole)
-            rest = received[noise_from:]
-            if len(set(answers)) > 1:
-                return Found(None, (*strays, *answers), rest)
-            return Found(None, tuple(strays), rest, answers[0] if answers else None)
+                    likely = likely or whole
+            return Found(None, tuple(strays), received[noise_from:], likely)
 
         return look
 

@@ -140,6 +140,8 @@ class ChirpStackListener:
         """When a message was measured, and what is told of the clock that says so."""
         if time_ms is None:
             return now_ms, []
+        if now_ms < EARLIEST_MS:  # we do not know the time ourselves, and the server may
+            return (time_ms if time_ms >= EARLIEST_MS else now_ms), []
         is_wrong = time_ms > now_ms + FARTHEST_AHEAD_MS or time_ms < EARLIEST_MS
         told: list[Item] = []
         if is_wrong is not self._is_clock_wrong:

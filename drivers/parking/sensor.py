@@ -132,7 +132,6 @@ class Sensor:
             return self.refuse("too-old", f"fCnt {uplink.f_cnt} is far behind the newest", received_ms, now_s)
         is_late = verdict is Verdict.LATE
         measured_ms = self._in_order(measured_ms, received_ms, is_late=is_late)
-        received_ms = max(measured_ms, received_ms)
         items: list[Item] = [*self._decoder.from_network(_radio(uplink), measured_ms, received_ms)]
         try:
             payload = unpack(self._section, uplink.f_port, uplink.payload)

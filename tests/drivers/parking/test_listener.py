@@ -246,6 +246,21 @@ async def test_a_clock_that_cannot_be_right_is_not_believed_and_told_once(
     assert sink.kinds(GATEWAY) == ["radio.clock_wrong", "radio.clock_right"]
 
 
+async def test_a_gateway_that_does_not_know_the_time_takes_that_of_the_network_server(
+    broker: LocalBroker, sink: ParkingSink
+) -> None:
+    time = VirtualClock(20_000_000_000)  # provisional, see edge_agent.boots
+    listener = make_listener(broker, time.clock)
+    async with running(listener, sink), network_server(broker) as publish:
+        await subscribed(broker, listener, sink)
+        await publish("up", an_uplink(0, at_ms=START_MS))
+        await publish("up", an_uplink(1, at_ms=0))
+        await sink.until(lambda: len(sink.told(BAY)) == 2)
+    told = [(reading.measured_ms, reading.received_ms) for reading in sink.readings(BAY, "occupied")]
+    assert told == [(START_MS, 20_000_000_000), (20_000_000_000, 20_000_000_000)]
+    assert sink.kinds(GATEWAY) == []
+
+
 async def test_uplinks_of_one_moment_without_a_time_keep_their_order(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
