@@ -21,6 +21,9 @@ from simulators.ledger import LedgerWriter
 from simulators.noise import chance, key_of
 
 _DELIVERY = ("lost", "duplicate", "swapped", "late", "garbage", "cut")
+PROFILES = {"isapi": "hikvision-access", "shifted": "isapi-shifted-access"}
+"""By make, the profile that a gateway reads it with."""
+
 _STREAM = "/ISAPI/Event/notification/alertStream"
 
 
@@ -66,10 +69,22 @@ class SimulatedController:
         known = {text for person in self.people for text in (person.name, person.number, person.card)}
         return known | set(self.state.cards) | set(self.state.users)
 
-    def yaml_bus(self, bus_id: str) -> str:
-        """The line of a gateway's configuration that reaches it; its password is in door.password."""
-        named = f"url: {self.url}, username: {self.section.username}, password_file: door.password"
-        return f"  - {{id: {bus_id}, door_controller: {{{named}}}}}"
+    @property
+    def secret_files(self) -> dict[str, str]:
+        """What must stand beside a gateway.yaml: its password."""
+        return {f"{self.section.id}.password": self.section.password}
+
+    def buses(self, name: str) -> list[dict[str, Any]]:
+        """Those of a gateway.yaml that reaches it."""
+        section: dict[str, Any] = {"url": self.url, "username": self.section.username}
+        doors = {str(number): f"Door {number}" for number in range(1, self.section.doors + 1)}
+        section |= {"password_file": f"{self.section.id}.password", "doors": doors}
+        return [{"id": name, "door_controller": section}]
+
+    def devices(self, name: str) -> list[dict[str, Any]]:
+        """Those of a gateway.yaml that reaches it."""
+        profile = PROFILES[self.section.make]
+        return [{"id": self.section.id, "bus": name, "profile": profile, "period_s": 60}]
 
     def shown_ms(self) -> int:
         """What its clock shows."""

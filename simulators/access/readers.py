@@ -198,9 +198,30 @@ class SimulatedLine:
         """Every card number, name and employee number of its people."""
         return {text for person in self.people for text in (person.name, person.number, person.card)}
 
-    def yaml_bus(self, bus_id: str) -> str:
-        """The line of a gateway's configuration that opens it."""
-        return f"  - {{id: {bus_id}, osdp: {{port: {self.port}}}}}"
+    @property
+    def secret_files(self) -> dict[str, str]:
+        """What must stand beside a gateway.yaml: the keys of the readers that have one of their own."""
+        sections = [reader.section for reader in self.readers.values()]
+        return {f"{s.id}.key": s.key for s in sections if s.key not in ("default", "none")}
+
+    def buses(self, name: str) -> list[dict[str, Any]]:
+        """Those of a gateway.yaml that opens it."""
+        return [{"id": name, "osdp": {"port": str(self.port)}}]
+
+    def devices(self, name: str) -> list[dict[str, Any]]:
+        """Those of a gateway.yaml that opens it."""
+        keys = self.secret_files
+        return [
+            {
+                "id": reader.section.id,
+                "bus": name,
+                "unit": reader.section.address,
+                "profile": "osdp-reader",
+                "period_s": 60,
+                **({"key_file": f"{reader.section.id}.key"} if f"{reader.section.id}.key" in keys else {}),
+            }
+            for reader in self.readers.values()
+        ]
 
     def do(self, work: Any) -> None:
         """Let the readers' thread do something: libosdp is not for two threads."""

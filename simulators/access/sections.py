@@ -1,11 +1,15 @@
 """What a scenario says of doors: controllers, lines of readers, and what goes wrong with them."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from models.document import Mistake
+from models.document_hints import suggest
 from simulators.access.codes import Make
 from simulators.access.messages import Form
+from simulators.faults import FaultMistake
 from simulators.fields import DurationMs, Section, Timed
 
 DeliveryFault = Literal["lost", "duplicate", "swapped", "late", "garbage", "cut"]
@@ -39,6 +43,27 @@ class DoorFault(Timed):
             if (getattr(self, name) is None) == (self.kind == kind):
                 raise ValueError(f"`{kind}` needs `{name.removesuffix('_ms')}`, and no other kind has one")
         return self
+
+
+def parse_door_fault(text: str) -> DoorFault:
+    """`lost=0.1`, `late=0.1:3s`, `reboot=1:60s`, `clock=1:-3600`: kind=probability[:argument]."""
+    kinds = (*get_args(DeliveryFault), *get_args(StateFault))
+    kind, _, rest = text.partition("=")
+    if kind not in kinds:
+        raise FaultMistake(f"--fault {text}: there is no fault '{kind}' ({suggest(kind, kinds)})")
+    probability, _, argument = rest.partition(":")
+    fields: dict[str, object] = {"kind": kind}
+    try:
+        fields["probability"] = float(probability) if probability else 1.0
+        if argument:
+            name = {"late": "delay", "clock": "seconds"}.get(kind, "lasts")
+            fields[name] = int(argument) if kind == "clock" else argument
+        return DoorFault.model_validate(fields)
+    except ValidationError as err:
+        what = err.errors(include_url=False, include_context=False)[0]["msg"].removeprefix("Value error, ")
+    except ValueError:
+        what = f"'{rest}' is not probability[:argument]"
+    raise FaultMistake(f"--fault {text}: {what}; write it like lost=0.1, late=0.1:3s or clock=1:-3600")
 
 
 class DoorControllerSection(Section):
@@ -79,3 +104,22 @@ class ReaderSection(Section):
 class OsdpLineSection(Section):
     readers: tuple[ReaderSection, ...] = Field(min_length=1)
     people: int = Field(default=0, ge=0, le=500, description="who hold cards to them by themselves")
+
+
+def find_mistakes(section: DoorControllerSection) -> Iterator[Mistake]:
+    """What is wrong though each value is right by itself."""
+    if not section.streams and section.push_url is None and section.heartbeat_ms != 10_000:
+        yield Mistake(("heartbeat",), "is sent on a stream, and there is none", "streams: true")
+
+
+def find_line_mistakes(section: OsdpLineSection) -> Iterator[Mistake]:
+    """What is wrong though each value is right by itself."""
+    ids: set[str] = set()
+    addresses: set[int] = set()
+    for index, reader in enumerate(section.readers):
+        if reader.id in ids:
+            yield Mistake(("readers", index, "id"), f"a reader '{reader.id}' stands above already")
+        if reader.address in addresses:
+            yield Mistake(("readers", index, "address"), f"address {reader.address} stands above already")
+        ids.add(reader.id)
+        addresses.add(reader.address)
