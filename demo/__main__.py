@@ -35,21 +35,23 @@ def main() -> int:
     console = Console(stderr=True)
     speed = EVENING_SPEED if once else LATER_SPEED
     pace = Pace(str(FOLDER / "start"), MONDAY_MS, (Leg(0, HISTORY_SPEED), Leg(HISTORY_S, speed)))
+    evening_ms = MONDAY_MS + round(HISTORY_S * 1000)
+    annex = Pace(str(FOLDER / "start-annex"), evening_ms, (Leg(0, LATER_SPEED),))
     try:
-        return asyncio.run(_run(pace, console, once=once))
+        return asyncio.run(_run(pace, annex, console, once=once))
     except PartFailed as err:
         console.print(f"[red]{err}")
         return 1
 
 
-async def _run(pace: Pace, console: Console, *, once: bool) -> int:
+async def _run(pace: Pace, annex: Pace, console: Console, *, once: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     console.print("Starting a collector, 20 simulated meters and an edge agent …")
-    async with stage(FOLDER, pace, http_port=0 if once else HTTP_PORT) as parts:
+    async with stage(FOLDER, pace, annex, http_port=0 if once else HTTP_PORT) as parts:
         if not once:
-            await play_on(parts, console, stop)
+            await play_on(parts, console, stop, HISTORY_S)
             return 0
         playing = asyncio.ensure_future(play_once(parts, console, HISTORY_S))
         stopped = asyncio.ensure_future(stop.wait())

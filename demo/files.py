@@ -2,12 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from simulators.scenario import Scenario
-
-READ_EVERY_S = 3600  # simulated
+SEND_EVERY_S = 60  # simulated
 
 NAMES = {
     "m-01": "大堂与电梯",
@@ -30,6 +29,22 @@ NAMES = {
     "m-18": "充电桩",
     "m-19": "消防设备",
     "m-20": "门卫",
+    "rack-meter-1": "一层配电箱",
+    "rack-meter-2": "二层配电箱",
+    "line-meter-1": "三层配电箱",
+    "line-meter-2": "四层配电箱",
+    "grid-meter-1": "供电局总表",
+    "grid-meter-2": "值班室电表",
+    "water-1": "总水表",
+    "heat-1": "供热热量表",
+    "gas-1": "食堂燃气表",
+    "ble-meter-1": "蓝牙插座电表",
+    "ble-climate-1": "档案室温湿度",
+    "ble-ruuvi-1": "机房温湿度",
+    "door-1": "东门门禁",
+    "reader-1": "机房读卡器",
+    "parking-1-zone": "地面停车场",
+    "zone-controller-1": "地下车位控制器",
 }
 """What the people of the building call its meters."""
 
@@ -40,23 +55,23 @@ def empty(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def gateway_yaml(scenario: Scenario, ports: list[int], health_port: int) -> str:
-    """What a technician writes for this building."""
-    buses = [
-        {"id": f"rack-{n}", "modbus_tcp": {"host": "127.0.0.1", "port": port}}
-        for n, port in enumerate(ports, 1)
+def gateway_yaml(
+    buses: list[dict[str, Any]], devices: list[dict[str, Any]], health_port: int, every_s: float | None
+) -> str:
+    """What a technician writes for this building. `every_s`: how often to read and send, if not as told."""
+    named = [
+        {
+            **device,
+            "name": NAMES.get(device["id"], device["id"]),
+            **({"period_s": every_s} if every_s else {}),
+        }
+        for device in devices
     ]
-    devices = [
-        {"id": meter.id, "name": NAMES.get(meter.id, meter.id), "bus": f"rack-{n}", "unit": meter.unit,
-         "profile": meter.profile, "period_s": READ_EVERY_S, "parameters": dict(meter.parameters)}
-        for n, rack in enumerate(scenario.racks, 1)
-        for meter in rack.meters
-    ]  # fmt: skip
     document = {
         "gateway": {"state_dir": "state"},
         "health": {"host": "127.0.0.1", "port": health_port},
-        "uplink": {"live_every_s": READ_EVERY_S, "max_items": 5000},
+        "uplink": {"live_every_s": every_s or SEND_EVERY_S, "max_items": 5000},
         "buses": buses,
-        "devices": devices,
+        "devices": named,
     }
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False)

@@ -1,8 +1,8 @@
-"""Asks the collector's API what it holds, and holds that against the ledger of the meters."""
+"""Asks the collector's API what it holds, and holds that against the ledgers of what was shown."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from demo.align import Shown, Tally, tally
-from simulators.ledger import produced
+from simulators.ledger import happenings, produced
 
 _AT_ONCE = 4  # requests under way: enough to keep the collector busy
 _PAGE = 1000
@@ -55,31 +55,71 @@ class Api:
             page = await self.get(path, limit=_PAGE, cursor=page["next_cursor"], **query)
 
 
-async def compare(api: Api, ledger: Path, *, from_ms: int, to_ms: int) -> Tally:
-    """Every value that the meters showed, against every value that the collector stored."""
+async def compare(api: Api, ledgers: Sequence[Path], *, from_ms: int, to_ms: int) -> Tally:
+    """Every value that was shown, against every value that the collector stored of the same devices."""
     shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
-    for entry in sorted(produced(ledger), key=lambda entry: entry.served_ms):
-        shown[entry.meter_id, entry.point].append(Shown(entry.value, entry.confirmed))
+    for ledger in ledgers:
+        for entry in sorted(produced(ledger), key=lambda entry: entry.served_ms):
+            shown[entry.meter_id, entry.point].append(Shown(entry.value, entry.confirmed))
     devices = {device["id"]: device["device_id"] async for device in api.items("/devices")}
     points = [point async for point in api.items("/points")]
     total = Tally()
     at_once = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(point: dict[str, Any]) -> None:
+    async def one(point: dict[str, Any], row: list[Shown]) -> None:
         async with at_once:
             path = f"/points/{point['site']}/{point['id']}/readings"
             readings = api.items(path, **{"from": from_ms, "to": to_ms})
             stored = [item["value"] async for item in readings if item["value"] is not None]
         tolerance = 0.5 * 10 ** -point["decimals"] * (1 + 1e-6)
-        total.add(
-            tally(shown.pop((devices[point["device"]], point["name"]), []), stored, tolerance=tolerance)
-        )
+        total.add(tally(row, stored, tolerance=tolerance))
 
+    known = {device for device, _ in shown}
     async with asyncio.TaskGroup() as tasks:
         for point in points:
-            tasks.create_task(one(point))
+            device = devices[point["device"]]
+            if device in known:  # what agents make of others, such as the counts of a zone, nobody showed
+                tasks.create_task(one(point, shown.pop((device, point["name"]), [])))
     for row in shown.values():  # points that the collector has never heard of
         total.add(tally(row, []))
+    return total
+
+
+@dataclass(slots=True)
+class EventTally:
+    """What happened at the devices, and what became of it."""
+
+    happened: int = 0
+    stored: int = 0
+    missing: int = 0
+    doubled: int = 0
+    in_flight: int = 0  # happened at the very end, and not stored
+
+
+_LAST_MS = 120_000  # simulated: what happened so shortly before the end may not have been told
+
+
+async def compare_events(api: Api, ledgers: Sequence[Path], *, from_ms: int, to_ms: int) -> EventTally:
+    """Everything that happened at a device, against the events that the collector stored of these kinds."""
+    happened: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for ledger in ledgers:
+        for entry in happenings(ledger):
+            happened[entry.device, entry.kind].append(entry.at_ms)
+    last_ms = max((at_ms for times in happened.values() for at_ms in times), default=0)
+    stored: dict[tuple[str, str], int] = defaultdict(int)
+    async for event in api.items("/events", **{"from": from_ms, "to": to_ms}):
+        key = (event["device_id"], event["kind"])
+        if key in happened:
+            stored[key] += 1
+    total = EventTally()
+    for key, times in happened.items():
+        lost = max(0, len(times) - stored[key])
+        late = min(lost, sum(at_ms > last_ms - _LAST_MS for at_ms in times))
+        total.happened += len(times)
+        total.stored += stored[key]
+        total.missing += lost - late
+        total.in_flight += late
+        total.doubled += max(0, stored[key] - len(times))
     return total
 
 

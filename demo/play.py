@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo.align import Tally
-from demo.judge import Alert, Api, alerts, compare
+from demo.judge import Alert, Api, EventTally, alerts, compare, compare_events
 from demo.stage import Stage
 from models.times import utc_text
 
@@ -32,6 +32,7 @@ class Outcome:
     kills_of_agent: int = 0
     network_cuts: int = 0
     agent_exit: int = 0
+    happened: EventTally = field(default_factory=EventTally)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
@@ -42,11 +43,13 @@ class Outcome:
     @property
     def is_good(self) -> bool:
         lost = self.tally.missing + self.tally.doubled + self.tally.wrong_value
+        lost += self.happened.missing + self.happened.doubled
         return lost == 0 and self.tally.produced > 0 and self.alerts_as_expected and self.agent_exit == 0
 
     def as_json(self) -> dict[str, Any]:
         return {
             **asdict(self.tally),
+            "events": asdict(self.happened),
             "alerts": [asdict(alert) for alert in self.alerts],
             "alerts_as_expected": self.alerts_as_expected,
             "mails": self.mails,
@@ -65,23 +68,27 @@ async def play_once(stage: Stage, console: Console, history_s: float) -> Outcome
     outcome = Outcome(Tally(), [], 0, 0)
     async with Api(stage.page, stage.token) as api:
         await _history(stage, console, history_s)
+        await stage.open_annex()
+        console.print("A second gateway reads one of everything: serial lines, Bluetooth, doors, parking.")
         await _until_expected(stage, api, console)
         await _faults(stage, console, outcome)
         await asyncio.sleep(_CALM_S)
         stage.check()
         console.print("Stopping the agent, then asking the collector for every reading …")
-        await stage.meters.stop()  # first, with the agent's connections open: then all they showed counts
-        outcome.agent_exit = await stage.agent.stop()
+        for house in stage.houses:  # first, with connections open: then all that was shown counts
+            await house.simulated.stop()
+        outcome.agent_exit = max([abs(await house.agent.stop()) for house in stage.houses])
         outcome.alerts = await _settled(api)
-        outcome.tally = await compare(
-            api, stage.ledger, from_ms=stage.start_ms, to_ms=stage.clock.clock().now_ms()
-        )
+        ledgers = [house.ledger for house in stage.houses]
+        span = {"from_ms": stage.start_ms, "to_ms": stage.clock.clock().now_ms()}
+        outcome.tally = await compare(api, ledgers, **span)
+        outcome.happened = await compare_events(api, ledgers, **span)
     outcome.mails, outcome.posts = len(stage.received.subjects), len(stage.received.posts)
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-async def play_on(stage: Stage, console: Console, stop: asyncio.Event) -> None:
+async def play_on(stage: Stage, console: Console, stop: asyncio.Event, history_s: float) -> None:
     """Run until `stop`, for people who look."""
     token = stage.folder / "token"
     await asyncio.to_thread(token.write_text, stage.token + "\n")
@@ -92,8 +99,9 @@ async def play_on(stage: Stage, console: Console, stop: asyncio.Event) -> None:
   begins to run at night and m-13 (冷却泵) sticks: two alerts come up.
 
 [bold]To try[/bold] (in another terminal, in this folder; `. .venv/bin/activate` first):
-  edge-agent status --config {stage.folder}/gateway.yaml
-  edge-agent read m-01 --config {stage.folder}/gateway.yaml
+  edge-agent status --config {stage.folder}/office/gateway.yaml
+  edge-agent read m-01 --config {stage.folder}/office/gateway.yaml
+  edge-agent status --config {stage.folder}/annex/gateway.yaml   # after the first minute: one of everything
   collector gateways --dir {stage.folder}/collector
   curl -s -H "Authorization: Bearer $(cat {token})" "{stage.page}/api/v1/alerts"
   pkill -9 -f demo.agent        # a power cut at the gateway; this demonstration starts it again
@@ -103,7 +111,12 @@ Ctrl-C ends it.
         soft_wrap=True,
     )
     while not stop.is_set():
-        for part in (stage.agent, stage.collector):
+        if len(stage.houses) == 1 and stage.clock.elapsed_s() >= history_s:
+            await stage.open_annex()
+            console.print(
+                "A second gateway reads one of everything: serial lines, Bluetooth, doors, parking."
+            )
+        for part in (stage.collector, *(house.agent for house in stage.houses)):
             if part.has_ended:
                 console.print(f"The {part.name} has ended; starting it again.")
                 await part.start()
@@ -156,11 +169,11 @@ async def _faults(stage: Stage, console: Console, outcome: Outcome) -> None:
     await stage.network.restore()
     console.print("  … and mended")
     await asyncio.sleep(1)
-    console.print("  the agent is killed (SIGKILL) …")
-    await stage.agent.kill()
-    outcome.kills_of_agent += 1
-    await stage.agent.start()
-    console.print("  … and starts again")
+    console.print("  both agents are killed (SIGKILL) …")
+    for house in stage.houses:
+        await house.kill_agent()
+        outcome.kills_of_agent += 1
+    console.print("  … and start again")
 
 
 async def _settled(api: Api) -> list[Alert]:

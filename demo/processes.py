@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,15 +30,19 @@ def program(name: str, *arguments: str) -> tuple[str, ...]:
 class Part:
     """One process. Its output goes to a file; `first_line` gives the first thing it said."""
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment` is added to that of this process."""
         self.name, self._arguments, self._log = name, arguments, log
+        self._environment = {**os.environ, **(environment or {})}
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> Self:
         """Start it, or start it again."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._arguments, stdout=asyncio.subprocess.PIPE, stderr=log
+                *self._arguments, stdout=asyncio.subprocess.PIPE, stderr=log, env=self._environment
             )
         return self
 

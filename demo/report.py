@@ -8,7 +8,7 @@ from demo.play import Outcome
 
 def show(outcome: Outcome, console: Console) -> None:
     tally = outcome.tally
-    table = Table(title="From the meters' own ledger to the collector's API")
+    table = Table(title="From the devices' own ledgers to the collector's API")
     table.add_column("")
     table.add_column("", justify="right")
     rows: list[tuple[str, int | str]] = [
@@ -18,7 +18,10 @@ def show(outcome: Outcome, console: Console) -> None:
         ("doubled", tally.doubled),
         ("with a wrong value", tally.wrong_value),
         ("lost on the wire when the agent was killed, never acknowledged", tally.in_flight),
-        ("kills of collector / agent, cuts of the network",
+        ("things that happened at doors and bays / stored / missing / doubled",
+         f"{outcome.happened.happened} / {outcome.happened.stored} / {outcome.happened.missing} / "
+         f"{outcome.happened.doubled}"),
+        ("kills of collector / agents, cuts of the network",
          f"{outcome.kills_of_collector} / {outcome.kills_of_agent} / {outcome.network_cuts}"),
         ("alerts by mail / by webhook", f"{outcome.mails} / {outcome.posts}"),
         ("seconds", f"{outcome.seconds:.0f}"),

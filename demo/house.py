@@ -1,0 +1,105 @@
+"""A gateway of the demonstration with everything that it reads, each in a process of its own."""
+
+import asyncio
+import socket
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from demo.clock import Pace
+from demo.files import gateway_yaml
+from demo.processes import Part, PartFailed, command, module
+
+_READY_WITHIN_S = 60.0
+_LISTENS_WITHIN_S = 1.0
+
+
+@dataclass(slots=True)
+class House:
+    """What is simulated, the agent that reads it, and the ledger of what was shown."""
+
+    simulated: Part
+    agent: Part
+    ledger: Path
+    config: Path
+    devices: list[dict[str, Any]]  # as in its gateway.yaml
+
+    def check(self) -> None:
+        """Raise PartFailed when a part has ended that nobody killed."""
+        for part in (self.simulated, self.agent):
+            part.check()
+
+    async def kill_agent(self) -> None:
+        """As a power cut does; it starts again at once."""
+        await self.agent.kill()
+        await self.agent.start()
+
+
+async def open_house(
+    opened: AsyncExitStack,
+    folder: Path,
+    pace: Pace,
+    *,
+    scenario: str,
+    every_s: float | None,
+    collector: Path,
+    name: str,
+) -> House:
+    """Build it in `folder`, enrol it, and let its time begin. `every_s`: how often all of it is read.
+
+    Raises PartFailed.
+    """
+    await asyncio.to_thread(folder.mkdir, parents=True)
+    ledger, config = folder / "shown.ledger", folder / "gateway.yaml"
+    arguments = (pace.encode(), str(ledger), scenario, str(folder))
+    simulated = Part(f"simulated {scenario}", module("demo.meters", *arguments), folder / "simulated.log")
+    opened.push_async_callback(simulated.stop)
+    await simulated.start()
+    told = await simulated.first_line()
+    health_port = free_port()
+    await asyncio.to_thread(
+        config.write_text, gateway_yaml(told["buses"], told["devices"], health_port, every_s)
+    )
+    token = await command(
+        "collector", "enrollment-token", "--dir", str(collector), "--site", "tower", "--name", name
+    )
+    await command("edge-agent", "enroll", token["token"], "--config", str(config))
+    agent = Part(
+        f"agent of {scenario}",
+        module("demo.agent", pace.encode(), str(config)),
+        folder / "agent.log",
+        told["environment"],
+    )
+    opened.push_async_callback(agent.stop)
+    await agent.start()
+    await answers(f"http://127.0.0.1:{health_port}/readyz", agent)
+    await asyncio.sleep(_LISTENS_WITHIN_S)  # what is said before it listens, it cannot hear
+    await asyncio.to_thread(pace.begin)
+    devices = yaml.safe_load(await asyncio.to_thread(config.read_text))["devices"]
+    return House(simulated, agent, ledger, config, devices)
+
+
+async def answers(url: str, part: Part) -> None:
+    """Return once it does. Raise PartFailed when it takes too long, or the part has ended."""
+    deadline = time.monotonic() + _READY_WITHIN_S
+    async with httpx.AsyncClient(trust_env=False) as http:
+        while time.monotonic() < deadline:
+            part.check()
+            try:
+                if (await http.get(url)).is_success:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            await asyncio.sleep(0.1)
+    raise PartFailed(f"the {part.name} is not ready after {_READY_WITHIN_S:g} s")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
