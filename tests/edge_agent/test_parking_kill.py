@@ -20,7 +20,7 @@ from tests.support.items import Sealer, drain
 ROOT = Path(__file__).parents[2]
 EUIS = [f"000000000000000{n}" for n in range(4)]
 SIGNAL = "00000000000000ff"
-KILLS, MORE = 5, 60  # uplinks of each sensor in each life
+KILLS, MORE = 4, 60  # uplinks of each sensor in each life
 PATIENCE_S = 20.0
 
 
