@@ -1,23 +1,24 @@
 """The command `simulators`: meters at the wire, for trying out and for tests."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 
 from models.profile import parameter_mistakes
 from models.profile.modbus import ModbusProfile
+from simulators.access.command import door, osdp
 from simulators.announce import summary
 from simulators.ble.command import ble
 from simulators.cjt188.command import cjt188
 from simulators.dlt645.command import dlt645
-from simulators.options import AsJson, Faults, Keys, Ledger, LoadKw, Seed, Speed
+from simulators.modbus.command import line
+from simulators.modbus.sections import MeterSection, RackSection
+from simulators.options import AsJson, Faults, Keys, Ledger, LoadKw, Parameters, Seed, Speed, Units
 from simulators.parking.command import parking
 from simulators.profiles import profile_of
 from simulators.scenario import (
-    MeterSection,
-    RackSection,
     Scenario,
     load_scenario,
     scenario_names,
@@ -33,22 +34,7 @@ def simulators() -> None:
     """Meters at the wire, which misbehave on request."""
 
 
-def _parameter(text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
-    try:
-        return name, float(value)
-    except ValueError as err:
-        raise typer.BadParameter(f"'{text}' is not NAME=NUMBER, such as ct=20") from err
-
-
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")]
-Units = Annotated[list[int] | None, typer.Option("--unit", min=1, max=247, help="Repeat for more meters.")]
-Parameters = Annotated[
-    list[Any] | None,
-    typer.Option(
-        "--parameter", parser=_parameter, metavar="NAME=NUMBER", help="Such as ct=20; repeat for more."
-    ),
-]
 
 
 @app.command()
@@ -116,5 +102,5 @@ def scenarios(as_json: AsJson = False) -> None:
                 typer.echo(f"  beside them: {', '.join(sorted(set(entry['others'])))}")
 
 
-for command in (dlt645, cjt188, ble, parking):
+for command in (line, dlt645, cjt188, ble, parking, door, osdp):
     app.command()(command)

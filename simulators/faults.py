@@ -14,6 +14,7 @@ from simulators.noise import chance, key_of
 Kind = Literal[
     "silence", "lost", "late", "foreign_unit", "foreign_transaction", "garbled", "truncated", "echo",
     "duplicate", "exception", "busy", "reset", "refused", "reboot", "bad_checksum", "preamble",
+    "noise",
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 OUTAGES = ("refused", "reboot")
@@ -44,6 +45,7 @@ class Fault(Timed):
     bad_checksum         the right answer with one bit turned over (serial lines; elsewhere as lost)
     preamble             the right answer behind none of the bytes that wake a line, or far too many of them
                          (DL/T 645 and CJ/T 188; elsewhere as lost)
+    noise                the right answer with noise before or behind it (serial lines; elsewhere as lost)
 
     On a serial line a reboot is a silence of `lasts`; reset and refused are as lost.
 
@@ -72,6 +74,11 @@ class Fault(Timed):
     def outage_ms(self) -> int:
         """How long an endpoint stays away; a small meter boots in ten seconds."""
         return 10_000 if self.lasts_ms is None else self.lasts_ms
+
+    @property
+    def is_after_the_deed(self) -> bool:
+        """Whether a device that is told to do something has done it, though its answer goes wrong."""
+        return self.kind not in ("silence", "exception", "busy", "echo", *OUTAGES)
 
     @property
     def is_scheduled(self) -> bool:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from models.times import Clock
+from simulators.access.controller import running_controller
+from simulators.access.readers import running_line
+from simulators.access.sections import DoorControllerSection, OsdpLineSection
 from simulators.ble.running import running_air
 from simulators.ble.sections import BleSection
 from simulators.building import Building
@@ -16,6 +19,8 @@ from simulators.dlt645.line import running_dlt645
 from simulators.dlt645.sections import Dlt645LineSection
 from simulators.ledger import LedgerWriter
 from simulators.line.serial import Sleep
+from simulators.modbus.line import running_modbus_line
+from simulators.modbus.sections import ModbusLineSection
 from simulators.parking.running import running_car_park
 from simulators.parking.sections import CarParkSection
 
@@ -45,6 +50,12 @@ class Served:
 
 
 Run = Callable[[Any, str, Setting], AbstractAsyncContextManager[Served]]
+
+
+@asynccontextmanager
+async def _modbus(section: ModbusLineSection, name: str, at: Setting) -> AsyncIterator[Served]:
+    async with running_modbus_line(section, name=name, **_meters(at)) as line:
+        yield Served(name=name, buses=[line.bus(name)], devices=line.devices(name), running=line)
 
 
 @asynccontextmanager
@@ -82,6 +93,34 @@ async def _car_park(section: CarParkSection, name: str, at: Setting) -> AsyncIte
         yield Served(name=name, buses=park.buses(name), devices=park.devices(name), running=park)
 
 
+@asynccontextmanager
+async def _doors(section: DoorControllerSection, name: str, at: Setting) -> AsyncIterator[Served]:
+    given = _meters(at)
+    del given["wire_sleep"]
+    async with running_controller(section, **given) as controller:
+        yield Served(
+            name=name,
+            buses=controller.buses(name),
+            devices=controller.devices(name),
+            secrets=controller.secret_files,
+            running=controller,
+        )
+
+
+@asynccontextmanager
+async def _readers(section: OsdpLineSection, name: str, at: Setting) -> AsyncIterator[Served]:
+    async with running_line(
+        section, clock=at.clock, seed=at.seed, origin_ms=at.origin_ms, ledger=at.ledger
+    ) as line:
+        yield Served(
+            name=name,
+            buses=line.buses(name),
+            devices=line.devices(name),
+            secrets=line.secret_files,
+            running=line,
+        )
+
+
 def _meters(at: Setting) -> dict[str, Any]:
     return {
         "building": at.building,
@@ -94,10 +133,13 @@ def _meters(at: Setting) -> dict[str, Any]:
 
 
 RUN: Mapping[str, Run] = {
+    "modbus_lines": _modbus,
     "dlt645_lines": _dlt645,
     "cjt188_lines": _cjt188,
     "radios": _radio,
     "car_parks": _car_park,
+    "door_controllers": _doors,
+    "osdp_lines": _readers,
 }
 """By the key of its list in a scenario file."""
 

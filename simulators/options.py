@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,14 @@ def _fault(text: str) -> Fault:
         return parse_fault(text)
     except FaultMistake as err:
         raise typer.BadParameter(str(err)) from err
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError as err:
+        raise typer.BadParameter(f"'{text}' is not NAME=NUMBER, such as ct=20") from err
 
 
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same building and the same faults.")]
@@ -41,6 +49,14 @@ TcpPortOption = Annotated[
 ]
 Baud = Annotated[int, typer.Option(min=300, max=4_000_000, help="Bits per second: what bytes take.")]
 LoadKw = Annotated[float, typer.Option(min=0.001, help="What each meter's load draws on a working day.")]
+
+Units = Annotated[list[int] | None, typer.Option("--unit", min=1, max=247, help="Repeat for more meters.")]
+Parameters = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--parameter", parser=_parameter, metavar="NAME=NUMBER", help="Such as ct=20; repeat for more."
+    ),
+]
 
 
 def no_mistakes(mistakes: Iterable[Mistake]) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import Field
 
-from models.document import DocumentMistakes, Mistake, load_document
+from models.document import Mistake, load_document
 from models.document_hints import suggest
 from models.errors import NeedsAHuman
-from models.profile import WrongFamily, parameter_mistakes
-from models.profile.modbus import ModbusProfile
-from simulators.anomalies import Anomaly, Jump
+from simulators.access.sections import DoorControllerSection, OsdpLineSection
+from simulators.access.sections import find_line_mistakes as osdp_mistakes
+from simulators.access.sections import find_mistakes as door_mistakes
 from simulators.ble.sections import BleSection
 from simulators.ble.sections import find_mistakes as ble_mistakes
 from simulators.building import Building
@@ -21,12 +21,11 @@ from simulators.cjt188.sections import Cjt188LineSection
 from simulators.cjt188.sections import find_mistakes as cjt188_mistakes
 from simulators.dlt645.sections import Dlt645LineSection
 from simulators.dlt645.sections import find_mistakes as dlt645_mistakes
-from simulators.faults import Fault
 from simulators.fields import HourOfDay, Section
-from simulators.modbus.image import Gaps
+from simulators.modbus.sections import ModbusLineSection, RackSection, meter_mistakes
+from simulators.modbus.sections import find_mistakes as modbus_mistakes
 from simulators.parking.sections import CarParkSection
 from simulators.parking.sections import find_mistakes as car_park_mistakes
-from simulators.profiles import UnknownProfile, profile_of
 
 
 class BuildingSection(Section):
@@ -63,37 +62,21 @@ class BuildingSection(Section):
         )
 
 
-class MeterSection(Section):
-    id: str = Field(min_length=1, max_length=60, description="its name in the ledger")
-    unit: int = Field(ge=1, le=247, description="Modbus unit id, 1 to 247")
-    profile: str = Field(description="name of a profile")
-    load_kw: float = Field(default=20.0, gt=0, le=100_000, description="what it draws on a usual working day")
-    night_share: float | None = Field(
-        default=None, ge=0, le=1, description="where it differs from the building's"
-    )
-    parameters: dict[str, float] = Field(default={}, description="of the profile, such as ct")
-    gaps: Gaps = Field(default="as_profile", description="whether unmapped registers can be read, as zero")
-    anomalies: tuple[Anomaly, ...] = ()
-    faults: tuple[Fault, ...] = ()
-
-
-class RackSection(Section):
-    port: int = Field(default=0, ge=0, le=65535, description="TCP port; 0: a free one")
-    host: str = Field(default="127.0.0.1", description="address to listen on")
-    meters: tuple[MeterSection, ...] = Field(min_length=1, description="at least one")
-    faults: tuple[Fault, ...] = Field(default=(), description="of the whole endpoint")
-
-
 class Scenario(Section):
     scenario: str = Field(min_length=1, description="its name")
     title: str = ""
     seed: int = Field(default=1, ge=0, description="the same seed, the same building and faults")
     building: BuildingSection = BuildingSection()
     racks: tuple[RackSection, ...] = Field(default=(), description="Modbus TCP meters behind a gateway each")
+    modbus_lines: tuple[ModbusLineSection, ...] = Field(default=(), description="Modbus RTU meters on a line")
     dlt645_lines: tuple[Dlt645LineSection, ...] = Field(default=(), description="DL/T 645 meters on a line")
     cjt188_lines: tuple[Cjt188LineSection, ...] = Field(default=(), description="CJ/T 188 meters on a line")
     radios: tuple[BleSection, ...] = Field(default=(), description="Bluetooth devices around an adapter")
     car_parks: tuple[CarParkSection, ...] = Field(default=(), description="parking sensors and controllers")
+    door_controllers: tuple[DoorControllerSection, ...] = Field(
+        default=(), description="door controllers with HTTP"
+    )
+    osdp_lines: tuple[OsdpLineSection, ...] = Field(default=(), description="door readers on a line")
 
     @property
     def parts(self) -> Iterator[tuple[str, int, Any]]:
@@ -109,10 +92,13 @@ class Scenario(Section):
 
 
 CHECKS: dict[str, Callable[[Any], Iterator[Mistake]]] = {
+    "modbus_lines": modbus_mistakes,
     "dlt645_lines": dlt645_mistakes,
     "cjt188_lines": cjt188_mistakes,
     "radios": ble_mistakes,
     "car_parks": car_park_mistakes,
+    "door_controllers": door_mistakes,
+    "osdp_lines": osdp_mistakes,
 }
 """What is not a rack, by the key of its list: what finds mistakes in a section of it."""
 
@@ -157,35 +143,10 @@ def find_mistakes(scenario: Scenario) -> Iterator[Mistake]:
         if rack.port and (rack.host, rack.port) in ports:
             yield Mistake(("racks", r, "port"), f"port {rack.port} stands above already", "0: a free one")
         ports.add((rack.host, rack.port))
-        units: set[int] = set()
         for m, meter in enumerate(rack.meters):
-            path = ("racks", r, "meters", m)
             if meter.id in ids:
-                yield Mistake((*path, "id"), f"a meter '{meter.id}' stands above already")
-            if meter.unit in units:
-                yield Mistake((*path, "unit"), f"unit {meter.unit} stands above already in this rack")
-            ids.add(meter.id)
-            units.add(meter.unit)
-            for mistake in _meter_mistakes(meter):
-                yield dataclasses.replace(mistake, path=(*path, *mistake.path))
-
-
-def _meter_mistakes(meter: MeterSection) -> Iterator[Mistake]:
-    try:
-        profile = profile_of(meter.profile, ModbusProfile)
-    except UnknownProfile as err:
-        yield Mistake(("profile",), f"there is no profile '{meter.profile}'", err.hint)
-        return
-    except DocumentMistakes as err:
-        yield Mistake(("profile",), f"the profile is wrong: {err.problems[0]}")
-        return
-    except WrongFamily as err:
-        yield Mistake(("profile",), f"'{meter.profile}' is no Modbus device but one of {err.family}")
-        return
-    yield from parameter_mistakes(profile, meter.parameters)
-    known = [point.name for point in profile.points]
-    for a, anomaly in enumerate(meter.anomalies):
-        for name in anomaly.points if isinstance(anomaly, Jump) else ():
-            if name not in known:
-                path = ("anomalies", a, "points")
-                yield Mistake(path, f"there is no point '{name}'", suggest(name, known))
+                what = f"a meter '{meter.id}' stands above already"
+                yield Mistake(("racks", r, "meters", m, "id"), what)
+        ids |= {meter.id for meter in rack.meters}
+        for mistake in meter_mistakes(rack.meters):
+            yield dataclasses.replace(mistake, path=("racks", r, "meters", *mistake.path))

@@ -11,12 +11,21 @@ from models.times import Clock
 from simulators.kinds import RUN, Served, Setting
 from simulators.ledger import LedgerWriter
 from simulators.modbus.meter import ModbusMeter
+from simulators.modbus.sections import RackSection
 from simulators.modbus.server import Endpoint, Sleep
 from simulators.profiles import profile_of
-from simulators.scenario import RackSection, Scenario
+from simulators.scenario import Scenario
 
 ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  # looked for, not bound to
-_NAMES = {"dlt645_lines": "dlt645", "cjt188_lines": "cjt188", "radios": "radio", "car_parks": "parking"}
+_NAMES = {
+    "modbus_lines": "line",
+    "dlt645_lines": "dlt645",
+    "cjt188_lines": "cjt188",
+    "radios": "radio",
+    "car_parks": "parking",
+    "door_controllers": "doors",
+    "osdp_lines": "readers",
+}
 _LOOP_TURNS = 3  # in which the loop sees which connections are already closed from the other side
 
 

@@ -27,3 +27,9 @@ def garbled(frame: bytes, roll: float) -> bytes:
     if way == 2:
         return frame[:-2] + bytes(((frame[-2] + 1) % 256, frame[-1]))
     return frame[:7] + noise[7:] + frame[:3]  # and the beginning of another one, which never ends
+
+
+def noise(roll: float) -> bytes:
+    """One to eight bytes as a line without a driver shows them: mostly ones, some zeros."""
+    size = 1 + int(roll * 8)
+    return bytes(0x00 if int(roll * 8 ** (n + 2)) % 8 == 0 else 0xFF - n for n in range(size))

@@ -46,7 +46,8 @@ class RunningLine:
         if isinstance(self._port, TcpPort):
             host = "127.0.0.1" if self._port.host in _ALL_ADDRESSES else self._port.host
             return {"id": bus_id, "serial_server": {"host": host, "port": self._port.port}}
-        serial = {"port": self.path, "baud": self._section.baud or 2400, "parity": "even"}
+        section = self._section
+        serial = {"port": self.path, "baud": section.baud or 2400, "parity": section.parity}
         return {"id": bus_id, "serial": serial}
 
 

@@ -1,13 +1,15 @@
 """Where a simulated line can be reached, as a scenario says it."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from simulators.fields import DurationMs, Section
 from simulators.line.pty import PtyPort
 from simulators.line.tcp import TcpPort
+
+Parity = Literal["none", "even", "odd"]
 
 
 class LineSection(Section):
@@ -22,6 +24,7 @@ class LineSection(Section):
         default=2400, ge=300, le=4_000_000, description="what bytes take; null: no time at all"
     )
     turnaround_ms: DurationMs = Field(default=20, description="what a device needs to answer, as 20ms")
+    parity: Parity = Field(default="even", description="what a gateway is told; bytes have 11 bits anyway")
     echoes: bool = Field(default=False, description="whether the adapter hears what it sends itself")
 
     @model_validator(mode="after")

@@ -84,6 +84,7 @@ class SerialLine:
         spent_s = len(request) * self._byte_s + self._turnaround_s
 
         def say(data: bytes, *, after_s: float = 0.0) -> None:
+            nonlocal spent_s
             if not spent_s and not after_s:
                 self.port.send(data)
                 return
@@ -92,6 +93,7 @@ class SerialLine:
             )
             self._speaking.add(task)
             task.add_done_callback(self._speaking.discard)
+            spent_s += len(data) * self._byte_s  # what is said next follows
 
         for talker in self._talkers:
             talker.hear(request, self._connection, say)

@@ -50,6 +50,8 @@ M = TypeVar("M", bound=OnLine)
 class MeterTalker(ABC, Generic[M, Q]):
     """A `Talker` whose meters answer when they are asked. `M` are the meters and `Q` the requests."""
 
+    _busy = 1  # the error of a meter that has no time
+
     def __init__(
         self,
         meters: Sequence[M],
@@ -117,7 +119,8 @@ class MeterTalker(ABC, Generic[M, Q]):
         return self._shapes[meter.id, di]
 
     def _serve(self, meter: M, request: Q, connection: int, say: Say, fault: Fault | None) -> None:
-        answer = self._answer(meter, request, self._clock.now_ms(), is_spoiled=fault is not None)
+        is_spoiled = fault is not None and not fault.is_after_the_deed
+        answer = self._answer(meter, request, self._clock.now_ms(), is_spoiled=is_spoiled)
         if answer is None:
             return
         wake = WAKE * meter.wake_bytes
@@ -131,6 +134,12 @@ class MeterTalker(ABC, Generic[M, Q]):
                 wake = b"" if chance(self._key, self.requests) < 0.5 else WAKE * _MANY
             case "duplicate":
                 say(wake + answer.frame)
+            case "noise":
+                noise = misbehave.noise(chance(self._key, self.requests))
+                if chance(self._key, -self.requests) < 0.5:
+                    wake = noise + wake
+                else:
+                    answer = answer._replace(frame=answer.frame + noise)
             case "late":
                 after_s = (fault.delay_ms or 0) / 1000
             case _:
@@ -159,7 +168,7 @@ class MeterTalker(ABC, Generic[M, Q]):
             case "echo":
                 say(self._request_frame(request))
             case "exception" | "busy":
-                say(self._refusal(meter, request, fault.code or 1))
+                say(self._refusal(meter, request, fault.code or self._busy))
             case "reboot":
                 self._away_until_ms[meter.id] = self._clock.now_ms() + fault.outage_ms
             case _:

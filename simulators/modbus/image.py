@@ -7,7 +7,7 @@ from typing import Literal
 
 from models.profile.modbus import ModbusProfile
 from simulators.electric import Sample
-from simulators.modbus.frames import ILLEGAL_ADDRESS, Read, packed_bits
+from simulators.modbus.frames import ILLEGAL_ADDRESS, Read, Write, packed_bits
 from simulators.modbus.points import MeterPoint
 from simulators.raw import Shift
 
@@ -34,6 +34,22 @@ class Image:
         self._owners = _owners(points)
         self._readable = {table: _readable(profile, table, gaps) for table in ("holding", "input", *_BITS)}
         self._shapes: OrderedDict[Read, Shape | int] = OrderedDict()
+        self._writable = {
+            (point.point.table, point.point.address + n)
+            for point in points
+            if point.point.writable is not None
+            for n in range(point.width)
+        }
+        self._written: dict[tuple[str, int], int] = {}
+
+    def write(self, write: Write, *, is_done: bool) -> bool:
+        """Let the table hold these values from now on, if all of them may be set and it `is_done`."""
+        places = [(write.table, write.first + n) for n in range(len(write.values))]
+        if not self._writable.issuperset(places):
+            return False
+        if is_done:
+            self._written |= dict(zip(places, write.values, strict=True))
+        return True
 
     def shape(self, read: Read) -> Shape | int:
         """The points that a request touches, or the code of the exception that refuses it."""
@@ -55,6 +71,9 @@ class Image:
         for point, at in shape.owners:
             raw = raws[point.name] = point.raw(sample, shift)
             point.store(raw, content, at)
+        if self._written:
+            self._store_written(read, content)
+            raws = {}  # what was written shows in the registers only
         values = []
         for point, at in shape.whole:
             raw_or_none = raws.get(point.name)
@@ -65,7 +84,7 @@ class Image:
         """Every point's value as a person reads it off the meter; None: the meter says, not available."""
         found = {}
         for point in self._points:
-            if point in self._owners:
+            if point in self._owners and not self._written:
                 found[point.name] = point.value(point.raw(sample, shift))
                 continue
             read = Read(point.point.table, point.point.address, point.width)
@@ -73,12 +92,19 @@ class Image:
             _, [found[point.name]] = self.content(read, shape, sample, shift)
         return found
 
+    def _store_written(self, read: Read, content: bytearray) -> None:
+        for (table, address), word in self._written.items():
+            if table == read.table and read.first <= address < read.first + read.size:
+                at = 2 * (address - read.first)
+                content[at : at + 2] = word.to_bytes(2, "big")
+
     def _bits(
         self, read: Read, shape: Shape, sample: Sample, shift: Shift
     ) -> tuple[bytes, list[float | None]]:
         bits = [False] * read.size
         for point, at in shape.owners:
-            bits[at] = bool(point.raw(sample, shift))
+            written = self._written.get((read.table, read.first + at))
+            bits[at] = bool(point.raw(sample, shift) if written is None else written)
         return packed_bits(bits), [point.value(bits[at]) for point, at in shape.whole]
 
     def _find(self, read: Read) -> Shape | int:

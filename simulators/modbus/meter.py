@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from models.profile.modbus import ModbusProfile
 from simulators.building import Building
 from simulators.metered import Metered
-from simulators.modbus.frames import Read
+from simulators.modbus.frames import Read, Write
 from simulators.modbus.image import Gaps, Image, Shape
 from simulators.modbus.points import MeterPoint
 from simulators.noise import key_of
@@ -40,6 +40,8 @@ class ModbusMeter(Metered):
             parameters=parameters,
         )
         self.unit, self.profile = unit, profile
+        self.reply_timeout_s = profile.modbus.reply_timeout_s
+        self.wake_bytes = 0
         seed_key = key_of(building.seed, "meter", meter_id)
         points = [
             MeterPoint(
@@ -56,6 +58,18 @@ class ModbusMeter(Metered):
     def shape(self, read: Read) -> Shape | int:
         """The points that a request touches, or the code of the exception that refuses it."""
         return self._image.shape(read)
+
+    def write(self, write: Write, *, is_done: bool = True) -> bool:
+        """Set registers or bits that the profile calls writable; False when some of them are not."""
+        return self._image.write(write, is_done=is_done)
+
+    @property
+    def identification(self) -> tuple[str, str, str] | None:
+        """Vendor, product and revision, when the profile knows how the device calls itself."""
+        if not self.profile.identifications:
+            return None
+        known = self.profile.identifications[0]
+        return known.vendor or "Simulated", known.product or self.profile.profile, "V1.0"
 
     def content(self, read: Read, shape: Shape, at_ms: int) -> tuple[bytes, list[float | None]]:
         """The bytes of the reply, and the values that a person reads off the whole points in it."""

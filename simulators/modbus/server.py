@@ -5,7 +5,6 @@ import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from models.errors import NeedsAHuman
@@ -13,14 +12,12 @@ from models.times import Clock
 from simulators.faults import OUTAGES, Fault, FaultSet
 from simulators.ledger import LedgerWriter
 from simulators.modbus import misbehave
+from simulators.modbus.answering import Answering, Reply
 from simulators.modbus.frames import (
     DEVICE_BUSY,
     NO_TARGET,
     NotModbus,
-    Read,
     Request,
-    answer,
-    asked_for,
     exception,
     frame,
     take_requests,
@@ -41,15 +38,6 @@ class CannotListen(NeedsAHuman):
     def __init__(self, host: str, port: int, why: str) -> None:
         super().__init__(f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one")
         self.host, self.port = host, port
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    frame: bytes
-    at_ms: int
-    shape: int | None = None  # in the ledger
-    values: list[float | None] | None = None
-    refused: str = ""  # how, when it is an exception
 
 
 class Endpoint:
@@ -74,7 +62,7 @@ class Endpoint:
         self._units = {meter.unit: meter for meter in meters}
         self._clock, self._ledger, self._wire_sleep = clock, ledger, wire_sleep
         self._key = key_of(seed, "endpoint", name)
-        self._shapes: dict[tuple[str, Read], int] = {}
+        self._answering = Answering(ledger)
         self._connections: set[_Connection] = set()
         self._deserted = asyncio.Event()
         self._deserted.set()
@@ -147,100 +135,71 @@ class Endpoint:
         fault = self.faults.strike(at_ms)
         if fault is None and meter is not None:
             fault = meter.faults.strike(at_ms)
-        reply = self._reply(meter, request, at_ms)
-        if fault is None:
-            self._send(connection, reply)
-        elif fault.kind == "late":
-            self._send_late(connection, reply, fault, meter)
-        elif fault.kind == "duplicate":
-            self._send(connection, reply)
-            connection.transport.write(reply.frame)
-        else:
-            if self._ledger and reply.shape is not None:
-                self._ledger.spoiled(at_ms, connection.number, reply.shape, fault.kind)
-            self._misbehave(connection, request, reply, fault)
-
-    def _reply(self, meter: ModbusMeter | None, request: Request, at_ms: int) -> _Reply:
         if meter is None:  # what a gateway says when nobody answers it on the line
-            return self._refusal(request, NO_TARGET, at_ms)
-        limits = meter.profile.modbus
-        read = asked_for(request.pdu, max_registers=limits.max_registers, max_bits=limits.max_bits)
-        if isinstance(read, int):
-            return self._refusal(request, read, at_ms)
-        shape = meter.shape(read)
-        if isinstance(shape, int):
-            return self._refusal(request, shape, at_ms, self._shape(meter, read, ()))
-        content, values = meter.content(read, shape, at_ms)
-        whole = frame(request.transaction, request.unit, answer(request.function, content))
-        return _Reply(whole, at_ms, self._shape(meter, read, shape.names), values)
+            reply = self._answering.refusal(request.pdu, NO_TARGET, at_ms)
+        else:
+            is_done = fault is None or fault.is_after_the_deed
+            reply = self._answering.reply(meter, request.pdu, at_ms, is_done=is_done)
+        whole = frame(request.transaction, request.unit, reply.pdu)
+        if fault is None:
+            self._send(connection, reply, whole)
+        elif fault.kind == "late":
+            self._send_late(connection, reply, whole, fault, meter)
+        elif fault.kind == "duplicate":
+            self._send(connection, reply, whole)
+            connection.transport.write(whole)
+        else:
+            self._answering.spoil(reply, connection.number, fault.kind)
+            self._misbehave(connection, request, whole, fault)
 
-    def _refusal(self, request: Request, code: int, at_ms: int, shape: int | None = None) -> _Reply:
-        whole = frame(request.transaction, request.unit, exception(request.function, code))
-        return _Reply(whole, at_ms, shape, refused=f"exception {code:02d}")
-
-    def _shape(self, meter: ModbusMeter, read: Read, names: Sequence[str]) -> int | None:
-        if self._ledger is None:
-            return None
-        number = self._shapes.get((meter.id, read))
-        if number is None:
-            number = self._shapes[meter.id, read] = self._ledger.shape(
-                meter=meter.id,
-                unit=meter.unit,
-                table=read.table,
-                first=read.first,
-                size=read.size,
-                points=names,
-            )
-        return number
-
-    def _send(self, connection: "_Connection", reply: _Reply) -> None:
-        if connection.transport.is_closing():
-            return
-        connection.transport.write(reply.frame)
-        if self._ledger and reply.shape is not None:
-            if reply.values is None:
-                self._ledger.spoiled(reply.at_ms, connection.number, reply.shape, reply.refused)
-            else:
-                self._ledger.shown(reply.at_ms, connection.number, reply.shape, reply.values)
+    def _send(self, connection: "_Connection", reply: Reply, whole: bytes) -> None:
+        if not connection.transport.is_closing():
+            connection.transport.write(whole)
+            self._answering.show(reply, connection.number)
 
     def _send_late(
-        self, connection: "_Connection", reply: _Reply, fault: Fault, meter: ModbusMeter | None
+        self,
+        connection: "_Connection",
+        reply: Reply,
+        whole: bytes,
+        fault: Fault,
+        meter: ModbusMeter | None,
     ) -> None:
         """After a pause; the connection serves other requests meanwhile. Within the timeout it counts."""
         delay_s = (fault.delay_ms or 0) / 1000
-        on_time = meter is not None and delay_s < meter.profile.modbus.reply_timeout_s
-        if not on_time and self._ledger and reply.shape is not None:
-            self._ledger.spoiled(reply.at_ms, connection.number, reply.shape, fault.kind)
+        on_time = meter is not None and delay_s < meter.reply_timeout_s
+        if not on_time:
+            self._answering.spoil(reply, connection.number, fault.kind)
 
         async def send() -> None:
             await self._wire_sleep(delay_s)
             if on_time:
-                self._send(connection, reply)
+                self._send(connection, reply, whole)
             elif not connection.transport.is_closing():
-                connection.transport.write(reply.frame)
+                connection.transport.write(whole)
 
         task = asyncio.get_running_loop().create_task(send(), name="late reply")
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    def _misbehave(self, connection: "_Connection", request: Request, reply: _Reply, fault: Fault) -> None:
+    def _misbehave(self, connection: "_Connection", request: Request, whole: bytes, fault: Fault) -> None:
         write = connection.transport.write
         match fault.kind:
             case "foreign_unit":
-                write(misbehave.foreign_unit(reply.frame))
+                write(misbehave.foreign_unit(whole))
             case "foreign_transaction":
-                write(misbehave.foreign_transaction(reply.frame))
+                write(misbehave.foreign_transaction(whole))
             case "garbled":
-                write(misbehave.garbled(reply.frame, chance(self._key, self.requests)))
+                write(misbehave.garbled(whole, chance(self._key, self.requests)))
             case "truncated":
-                write(misbehave.truncated(reply.frame))
+                write(misbehave.truncated(whole))
             case "echo":
                 write(request.frame)
             case "exception" | "busy":
                 code = fault.code or DEVICE_BUSY
                 write(frame(request.transaction, request.unit, exception(request.function, code)))
             case "reset":
-                write(misbehave.truncated(reply.frame))
+                write(misbehave.truncated(whole))
                 connection.reset()
             case _ if fault.kind in OUTAGES:
                 self._outages.strike(fault)

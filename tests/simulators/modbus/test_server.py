@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from models.profile import load_profile
+from models.profile.modbus import ModbusProfile, Writable
 from simulators.modbus.meter import ModbusMeter
 from simulators.modbus.server import CannotListen
 from tests.simulators.conftest import Serving
@@ -43,10 +44,9 @@ async def test_bits_and_holding_registers_are_tables_of_their_own(a_meter: Makin
         pytest.param("03 001f 0002", "83 02", id="beyond the last"),
         pytest.param("04 0000 003d", "84 03", id="61 registers from a meter that gives 60"),
         pytest.param("04 0000 0000", "84 03", id="none"),
-        pytest.param("05 0000 ff00", "85 01", id="write a coil"),
-        pytest.param("06 0000 0001", "86 01", id="write a register"),
-        pytest.param("0f 0000 0001 01 01", "8f 01", id="write coils"),
-        pytest.param("10 0000 0001 02 0001", "90 01", id="write registers"),
+        pytest.param("05 0000 ff00", "85 02", id="write a coil that is only read"),
+        pytest.param("06 0012 0001", "86 02", id="write a register that is only read"),
+        pytest.param("2b 0e 01 00", "ab 01", id="tell who it is"),
         pytest.param("07", "87 01", id="a function it does not have"),
     ],
 )
@@ -140,3 +140,19 @@ async def test_a_port_that_is_taken_is_named(a_meter: Making, serving: Serving) 
         other.port = endpoint.port
         with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{endpoint.port}"):
             await other.listen()
+
+
+async def test_what_is_written_over_tcp_is_read_afterwards(
+    a_meter: Making, serving: Serving, profile: ModbusProfile
+) -> None:
+    points = tuple(
+        point.model_copy(update={"writable": Writable(min=0, max=100)}) if point.name == "ct_ratio" else point
+        for point in profile.points
+    )
+    meter = a_meter(profile=profile.model_copy(update={"points": points}))
+    async with serving(meter) as endpoint, wire(endpoint.port) as line:
+        written = await line.ask("0001 0000 0006 01 06 0012 0019")
+        read = await line.ask("0002 0000 0006 01 03 0012 0001")
+    assert written == bytes.fromhex("0001 0000 0006 01 06 0012 0019")
+    assert read == bytes.fromhex("0002 0000 0005 01 03 02 0019")
+    assert meter.display(START_MS)["ct_ratio"] == 25
