@@ -103,6 +103,7 @@ class _Agent:
             connect=self._make_carrier,
             another_identity=self._another_identity,
             is_time_known=lambda: timekeeper.is_set,
+            on_told=self._hurry,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -183,6 +184,11 @@ class _Agent:
                         await self._uplink.flush()
         finally:
             await carrier.close()
+
+    def _hurry(self) -> None:
+        """Whoever has given a command waits for what came of it."""
+        if self._uplink is not None:
+            self._uplink.hurry()
 
     def _make_carrier(self, identity: Identity) -> HttpsCarrier:
         time, clock = self._timekeeper, self._clock

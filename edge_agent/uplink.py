@@ -98,6 +98,7 @@ class Uplink:
         self._live_every_s, self._max_items = live_every_s, max_items
         self._timekeeper = timekeeper
         self._backoff = Backoff(rng)
+        self._hurried = asyncio.Event()
         self._on_delivered = on_delivered
         self._content_key: ContentKey | None = None  # fresh in each process: no nonce can come twice
         self._last_kind = ""  # of error; said once
@@ -116,7 +117,12 @@ class Uplink:
                 await self._clock.sleep(self._backoff.pause_s(err))
             else:
                 full = self._buffer.wait_unsealed(self._max_items)
-                await first_of(self._clock.sleep(self._live_every_s), full)
+                await first_of(self._clock.sleep(self._live_every_s), full, self._hurried.wait())
+                self._hurried.clear()
+
+    def hurry(self) -> None:
+        """Send what is there now, for somebody waits for it; pauses after a failure are kept."""
+        self._hurried.set()
 
     async def flush(self) -> None:
         """Send all that is there, or as much as goes without a pause. For the end, when `run` has ended."""

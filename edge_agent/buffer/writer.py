@@ -66,7 +66,8 @@ class Writer:
     async def append(self, chunks: Sequence[Chunk], marks: Mapping[str, str]) -> SeqRange:
         """Return after the commit. Raise what `commit` raises."""
         count = sum(chunk.count for chunk in chunks)
-        urgent = count > sum(chunk.readings for chunk in chunks)  # events are
+        # Events are, and marks without items: what they permit waits for them, such as a door.
+        urgent = not chunks or count > sum(chunk.readings for chunk in chunks)
         while self._queued_items and self._queued_items + count > MAX_QUEUED_ITEMS:
             self._room.clear()
             await self._room.wait()

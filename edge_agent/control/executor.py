@@ -57,8 +57,17 @@ class Executor:
     Those for one bus are done in their order, one at a time; buses do not wait for each other.
     """
 
-    def __init__(self, buses: Sequence[Bus], *, note: Note, sink: Sink, clock: Clock) -> None:
-        self._note, self._sink, self._clock = note, sink, clock
+    def __init__(
+        self,
+        buses: Sequence[Bus],
+        *,
+        note: Note,
+        sink: Sink,
+        clock: Clock,
+        on_told: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_told` is called after each outcome."""
+        self._note, self._sink, self._clock, self._on_told = note, sink, clock, on_told
         self._buses = {state.id: bus for bus in buses for state in bus.states}  # by device
         self._queues: dict[str, asyncio.Queue[tuple[Order, asyncio.Future[Ended]]]] = {
             bus.bus: asyncio.Queue(MOST_WAITING) for bus in buses
@@ -239,6 +248,7 @@ class Executor:
         )
         self._marks[outcome.id] = mark
         await self._sink.put([event], {PREFIX + outcome.id: mark.encode()})
+        self._on_told()
 
     async def _tidy(self) -> None:
         """Tell of those that a crash has cut off and that will not be repeated; forget what is long over."""

@@ -42,12 +42,16 @@ class Control:
         connect: Callable[[Identity], HttpsCarrier],
         another_identity: Callable[[tuple[int, int] | None], Awaitable[None]],
         is_time_known: Callable[[], bool],
+        on_told: Callable[[], None],
     ) -> None:
+        """`on_told` is called when there is news of a command for the collector."""
         self._config, self._sink, self._clock = config, sink, clock
         self._connect, self._another_identity = connect, another_identity
         self._is_time_known = is_time_known
         self._buses = buses
-        self._executor = Executor(buses, note=lambda marks: buffer.append([], marks), sink=sink, clock=clock)
+        self._executor = Executor(
+            buses, note=lambda marks: buffer.append([], marks), sink=sink, clock=clock, on_told=on_told
+        )
 
     async def run(self) -> None:
         await self._executor.begin()

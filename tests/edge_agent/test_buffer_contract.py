@@ -358,6 +358,14 @@ async def test_an_event_does_not_wait_and_takes_along_the_readings_that_do(
         assert await waiting == SeqRange(1, 3)
 
 
+async def test_marks_alone_do_not_wait_for_what_they_permit_waits_for_them(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    async with await SqliteBuffer.open(tmp_path / "buffer.db", clock=clock.clock, window_s=0.1) as buffer:
+        await buffer.append([], {"command/c-1": "begun"})
+        assert await buffer.marks("command/") == {"command/c-1": "begun"}
+
+
 async def test_a_full_block_does_not_wait(tmp_path: Path, clock: VirtualClock) -> None:
     async with await SqliteBuffer.open(tmp_path / "buffer.db", clock=clock.clock, window_s=0.1) as buffer:
         assert await buffer.append(readings(BLOCK_ITEMS)) == SeqRange(1, BLOCK_ITEMS)

@@ -131,6 +131,19 @@ async def test_a_full_batch_does_not_wait_for_the_interval(station: Station) -> 
     assert station.clock.monotonic_s() == 0
 
 
+async def test_what_somebody_waits_for_does_not_wait_for_the_interval(station: Station) -> None:
+    arrived = asyncio.Event()
+    station.uplink = station.make_uplink(on_delivered=arrived.set)
+    async with station.running():
+        for number in range(3):
+            await station.clock.someone_sleeps()
+            arrived.clear()
+            await station.buffer.append([an_event(number)])
+            station.uplink.hurry()
+            await arrived.wait()
+    assert len(station.collector.items) == 3
+
+
 async def test_a_lost_receipt_brings_the_very_same_bytes_again(station: Station) -> None:
     collector = station.collector
     await station.buffer.append(readings(10))

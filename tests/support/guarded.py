@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -128,11 +129,14 @@ async def a_building(
         has_meter = meter_port is not None
         rack = f"  - {{id: rack, modbus_tcp: {{host: 127.0.0.1, port: {meter_port}}}}}" if has_meter else ""
         meter = METER if has_meter else ""
-        file.write_text(CONFIG.format(bus=door.yaml_bus("gate"), meter_bus=rack, meter=meter, allow=allow))
+        [gate] = door.buses("gate")
+        bus = f"  - {json.dumps(gate)}"
+        file.write_text(CONFIG.format(bus=bus, meter_bus=rack, meter=meter, allow=allow))
         (folder / "profiles").mkdir()
         (folder / "profiles" / "thermostat.yaml").write_text(THERMOSTAT)
-        (folder / "door.password").write_text(section.password)
-        (folder / "door.password").chmod(0o600)
+        for name, secret in door.secret_files.items():
+            (folder / name).write_text(secret)
+            (folder / name).chmod(0o600)
         config = load_config(file)
         token = await collector.enrollment_token()
         await asyncio.to_thread(enroll, token, state_dir=config.state_dir)
