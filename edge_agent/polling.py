@@ -27,10 +27,13 @@ from models.times import Clock, utc_text
 FIRST_BACKOFF_S: Final = 2.0
 LONGEST_BACKOFF_S: Final = 300.0
 SHARE_OF_THE_DEAD: Final = 0.05
-"""The part of the bus that asking after one dead device may cost the others."""
+"""The part of the bus that asking after the dead devices, all together, may cost the others."""
 
 READ_LIMIT_S: Final = 120.0
 """In real time. No honest sweep of one device takes so long; a driver that hangs must not stop the bus."""
+
+SHORTEST_WAIT_S: Final = 0.01
+"""For a gap between devices that are due and still being stored."""
 
 LONGEST_SLEEP_S: Final = 3600.0
 """For a bus whose devices are all due and still being stored."""
@@ -57,8 +60,10 @@ class _Turn:
     device: Device
     state: DeviceState
     slot_s: float  # when its next poll is due
-    probe_s: float = 0.0  # when a lost device may be asked again
+    probe_s: float = 0.0  # when a lost device may be asked again, if that holds up nobody
+    probe_by_s: float = 0.0  # when it is asked all the same
     backoff_s: float = 0.0
+    silence_s: float = 0.0  # how long it was waited for, the last time
     storing: bool = False  # what it said last is not yet on disk
     parked: bool = False  # was due while it was storing; the end of that puts it back
     is_ready: bool = False  # stands in the queue of those that are due
@@ -94,7 +99,9 @@ class Arbiter:
 
     Of the devices that are due, the one with the earliest deadline is read; its deadline is its next slot.
     A slot that has passed altogether is skipped and counted. A device that does not answer is asked after
-    when no other is due, with pauses that double, and its points are BAD in each of its periods.
+    when no other is due, nor will be before it has been waited for, with pauses that double; and its points
+    are BAD in each of its periods. One such device is asked after at a time, and all of them together take a
+    small part of the bus.
     What a device is told to do goes before everything that is only read.
     """
 
@@ -122,6 +129,7 @@ class Arbiter:
         for turn in self._turns:
             self._wait(turn)
         self._orders: deque[_Order] = deque()
+        self._probes_from_s = 0.0  # before that, nobody who is lost is asked after
         self._stopping = False
 
     @property
@@ -207,10 +215,26 @@ class Arbiter:
         while self._ready:
             turn = heapq.heappop(self._ready)[3]
             turn.is_ready = False
-            if not turn.storing:
+            if turn.storing:
+                turn.parked = True
+                continue
+            if turn.is_lost and turn.probe_s <= now_s:
+                turn.probe_s = self._may_probe_s(turn, now_s)
+            if turn.due_s <= now_s:
                 return turn, now_s
-            turn.parked = True
+            self._wait(turn)
         return None, self._waiting[0][0] if self._waiting else now_s + LONGEST_SLEEP_S
+
+    def _may_probe_s(self, turn: _Turn, now_s: float) -> float:
+        """When a lost device may be asked after: now, or when to look again."""
+        slots_s = [other.slot_s for other in self._turns if not other.is_lost]
+        if not slots_s:
+            return now_s  # there is nobody whom it could hold up
+        if now_s < self._probes_from_s:
+            return self._probes_from_s
+        if now_s + turn.silence_s <= min(slots_s) or now_s >= turn.probe_by_s:
+            return now_s
+        return min(turn.probe_by_s, max(min(slots_s), now_s + SHORTEST_WAIT_S))
 
     async def _take_turn(self, turn: _Turn) -> list[Reading]:
         """Ask the device, or say in its name that it is lost; the readings to store."""
@@ -299,9 +323,10 @@ class Arbiter:
         was_unreachable = state.reason is Reason.UNREACHABLE
         state.lost_since_ms, state.reason, turn.backoff_s = None, Reason.NONE, 0.0
         if was_unreachable:  # so the bus is back, and with it perhaps the others
+            self._probes_from_s = 0.0
             for other in self._turns:
                 if other.is_lost and other.state.reason is Reason.UNREACHABLE:
-                    other.probe_s = self._clock.monotonic_s()
+                    other.probe_s = other.probe_by_s = self._clock.monotonic_s()
                     self._wait(other)
 
     def _lose(self, turn: _Turn, reason: Reason, took_s: float) -> None:
@@ -312,8 +337,18 @@ class Arbiter:
             _log.warning("%s: %s since %s", turn.device.id, said, utc_text(state.lost_since_ms))
         state.reason = reason
         turn.backoff_s = min(LONGEST_BACKOFF_S, max(FIRST_BACKOFF_S, 2 * turn.backoff_s))
-        fair_s = took_s * (1 / SHARE_OF_THE_DEAD - 1)
-        turn.probe_s = self._clock.monotonic_s() + min(LONGEST_BACKOFF_S, max(turn.backoff_s, fair_s))
+        turn.silence_s = took_s
+        now_s = self._clock.monotonic_s()
+        fair_s = min(LONGEST_BACKOFF_S, took_s * (1 / SHARE_OF_THE_DEAD - 1))
+        pause_s = max(turn.backoff_s, fair_s)
+        self._probes_from_s = now_s + fair_s
+        if all(other.is_lost for other in self._turns):
+            turn.probe_s = turn.probe_by_s = now_s + pause_s
+            return
+        # Look for a gap between the others before the pause is over, so that it is not held up by them.
+        slack_s = min(turn.device.period_s, pause_s / 2)
+        turn.probe_s = now_s + max(fair_s, pause_s - slack_s)
+        turn.probe_by_s = turn.probe_s + slack_s
 
     def _bad(self, turn: _Turn, reason: Reason) -> list[Reading]:
         now_ms = self._clock.now_ms()
