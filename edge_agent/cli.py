@@ -120,7 +120,7 @@ def read(
     show(lambda: run(config, device), as_json=as_json)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # or -5 would be one
 def write(
     device: Device,
     point: Annotated[str, typer.Argument(help="A point that its profile lets be set.")],

@@ -99,16 +99,18 @@ async def test_without_an_agent_the_device_is_opened_for_this_and_the_record_is_
     assert await setpoint(building) == 17.5
     code, refused = await typed(building, "write", "meter-01", "setpoint_c", "4.9")
     assert (code, refused["state"], refused["code"]) == (1, "refused", "refused")
+    code, refused_too = await typed(building, "write", "meter-01", "setpoint_c", "-5")
+    assert (code, refused_too["arguments"]["value"]) == (1, -5.0)
     code, wrong = await typed(building, "write", "meter-01", "setpoint_c", "nan")
     assert (code, "must be a number" in wrong["error"]) == (1, True)
     async with await SqliteBuffer.open(building.config.buffer_file, clock=REAL) as buffer:
         cut = await buffer.cut(100)
     assert cut is not None
     kinds = [item.kind for item in cut.items if isinstance(item, Event)]
-    assert kinds == ["command.done", "command.refused"]
+    assert kinds == ["command.done", "command.refused", "command.refused"]
     async with building.agent():
-        listed = await building.commands(2)
-    assert {item["id"]: item["state"] for item in listed} == {told["id"]: "done", refused["id"]: "refused"}
+        listed = {item["id"]: item["state"] for item in await building.commands(3)}
+    assert listed == {told["id"]: "done", refused["id"]: "refused", refused_too["id"]: "refused"}
 
 
 async def test_a_device_that_the_running_agent_does_not_know_yet_is_not_opened_behind_its_back(
