@@ -104,9 +104,22 @@ class SerialLine:
         self._connection = None
 
     async def _speak(self, data: bytes, after_s: float) -> None:
-        await self._wire_sleep(after_s)
+        late_s = await self._wait(after_s, 0.0)
         for at in range(0, len(data), CHUNK):
             piece = data[at : at + CHUNK]
             if self._byte_s:
-                await self._wire_sleep(len(piece) * self._byte_s)
+                late_s = await self._wait(len(piece) * self._byte_s, late_s)
             self.port.send(piece)
+
+    async def _wait(self, seconds: float, late_s: float) -> float:
+        """Sleep, less by what came before took too long; by how much this took too long.
+
+        A machine wakes a sleeper some milliseconds late, and a frame has many pieces.
+        """
+        wanted_s = seconds - late_s
+        if wanted_s <= 0:
+            return -wanted_s
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        await self._wire_sleep(wanted_s)
+        return max(0.0, loop.time() - began_s - wanted_s)
