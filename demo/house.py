@@ -6,10 +6,8 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
-import yaml
 
 from demo.clock import Pace
 from demo.files import gateway_yaml
@@ -27,17 +25,16 @@ class House:
     agent: Part
     ledger: Path
     config: Path
-    devices: list[dict[str, Any]]  # as in its gateway.yaml
+    health_port: int
 
     def check(self) -> None:
         """Raise PartFailed when a part has ended that nobody killed."""
         for part in (self.simulated, self.agent):
             part.check()
 
-    async def kill_agent(self) -> None:
-        """As a power cut does; it starts again at once."""
-        await self.agent.kill()
-        await self.agent.start()
+    async def agent_is_ready(self) -> None:
+        """Return once the agent runs."""
+        await answers(f"http://127.0.0.1:{self.health_port}/readyz", self.agent)
 
 
 async def open_house(
@@ -77,11 +74,11 @@ async def open_house(
     )
     opened.push_async_callback(agent.stop)
     await agent.start()
-    await answers(f"http://127.0.0.1:{health_port}/readyz", agent)
+    house = House(simulated, agent, ledger, config, health_port)
+    await house.agent_is_ready()
     await asyncio.sleep(_LISTENS_WITHIN_S)  # what is said before it listens, it cannot hear
     await asyncio.to_thread(pace.begin)
-    devices = yaml.safe_load(await asyncio.to_thread(config.read_text))["devices"]
-    return House(simulated, agent, ledger, config, devices)
+    return house
 
 
 async def answers(url: str, part: Part) -> None:

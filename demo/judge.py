@@ -93,7 +93,7 @@ class EventTally:
     stored: int = 0
     missing: int = 0
     doubled: int = 0
-    in_flight: int = 0  # happened at the very end, and not stored
+    in_flight: int = 0  # not stored, as it may be: at the very end, or told by what keeps nothing
 
 
 _LAST_MS = 120_000  # simulated: what happened so shortly before the end may not have been told
@@ -101,25 +101,26 @@ _LAST_MS = 120_000  # simulated: what happened so shortly before the end may not
 
 async def compare_events(api: Api, ledgers: Sequence[Path], *, from_ms: int, to_ms: int) -> EventTally:
     """Everything that happened at a device, against the events that the collector stored of these kinds."""
-    happened: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for ledger in ledgers:
-        for entry in happenings(ledger):
-            happened[entry.device, entry.kind].append(entry.at_ms)
-    last_ms = max((at_ms for times in happened.values() for at_ms in times), default=0)
+    entries = [entry for ledger in ledgers for entry in happenings(ledger)]
+    last_ms = max((entry.at_ms for entry in entries), default=0)
+    happened: dict[tuple[str, str], list[bool]] = defaultdict(list)  # whether it must have arrived
+    for entry in entries:
+        must = entry.kept and entry.at_ms <= last_ms - _LAST_MS
+        happened[entry.device, entry.kind].append(must)
     stored: dict[tuple[str, str], int] = defaultdict(int)
     async for event in api.items("/events", **{"from": from_ms, "to": to_ms}):
         key = (event["device_id"], event["kind"])
         if key in happened:
             stored[key] += 1
     total = EventTally()
-    for key, times in happened.items():
-        lost = max(0, len(times) - stored[key])
-        late = min(lost, sum(at_ms > last_ms - _LAST_MS for at_ms in times))
-        total.happened += len(times)
+    for key, musts in happened.items():
+        lost = max(0, len(musts) - stored[key])
+        may = min(lost, musts.count(False))
+        total.happened += len(musts)
         total.stored += stored[key]
-        total.missing += lost - late
-        total.in_flight += late
-        total.doubled += max(0, stored[key] - len(times))
+        total.missing += lost - may
+        total.in_flight += may
+        total.doubled += max(0, stored[key] - len(musts))
     return total
 
 

@@ -171,8 +171,11 @@ async def _faults(stage: Stage, console: Console, outcome: Outcome) -> None:
     await asyncio.sleep(1)
     console.print("  both agents are killed (SIGKILL) …")
     for house in stage.houses:
-        await house.kill_agent()
+        await house.agent.kill()
+        await house.agent.start()
         outcome.kills_of_agent += 1
+    for house in stage.houses:
+        await house.agent_is_ready()
     console.print("  … and start again")
 
 

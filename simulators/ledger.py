@@ -81,9 +81,15 @@ class LedgerWriter:
         """A device sent values by itself. `kept`: it, or what is between, keeps them until they are taken."""
         self._line({"said": values, "device": device, "at_ms": at_ms, "kept": kept})
 
-    def happened(self, at_ms: int, device: str, kind: str, data: Mapping[str, Any]) -> None:
-        """Something happened at a device, which is to arrive as an event of that kind with this data."""
-        self._line({"event": kind, "device": device, "at_ms": at_ms, "data": data})
+    def happened(
+        self, at_ms: int, device: str, kind: str, data: Mapping[str, Any], *, kept: bool = True
+    ) -> None:
+        """Something happened at a device, which is to arrive as an event of that kind with this data.
+
+        `kept` as in `said`: what is not kept is lost with a reader that is killed at that moment.
+        """
+        line = {"event": kind, "device": device, "at_ms": at_ms, "data": data}
+        self._line(line if kept else {**line, "kept": False})
 
     def end(self, at_ms: int) -> None:
         """The scenario ended as it should: readers have stored what they got over open connections."""
@@ -163,13 +169,14 @@ class Happened(NamedTuple):
     kind: str
     at_ms: int
     data: dict[str, Any]
+    kept: bool = True
 
 
 def happenings(ledger: Path) -> Iterator[Happened]:
     """What happened, in the order in which it was written. Raises LedgerMistake."""
     for line in _lines(ledger):
         if isinstance(line, dict) and "event" in line:
-            yield Happened(line["device"], line["event"], line["at_ms"], line["data"])
+            yield Happened(line["device"], line["event"], line["at_ms"], line["data"], line.get("kept", True))
 
 
 def _values(

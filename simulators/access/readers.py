@@ -178,6 +178,7 @@ class SimulatedLine:
         self, section: OsdpLineSection, *, clock: Clock, seed: int, ledger: LedgerWriter | None
     ) -> None:
         self._clock, self._ledger = clock, ledger
+        self._every_s = section.every_ms / 1000
         self.people = staff(key_of(seed, "readers"), section.people)
         self._wire, self._kept = (
             pty.openpty()
@@ -230,7 +231,8 @@ class SimulatedLine:
 
     def happened(self, device: str, kind: str, data: dict[str, Any]) -> None:
         if self._ledger is not None:
-            self._ledger.happened(self._clock.now_ms(), device, kind, data)
+            # A reader forgets what it has told; so does a wire.
+            self._ledger.happened(self._clock.now_ms(), device, kind, data, kept=False)
 
     async def live(self) -> None:
         """Let people hold their cards to the readers, one every few seconds, until cancelled."""
@@ -240,7 +242,7 @@ class SimulatedLine:
             person: Person = self.people[turn % len(self.people)]
             readers[turn % len(readers)].hold(person.card)
             turn += 1
-            await self._clock.sleep(5.0)
+            await self._clock.sleep(self._every_s)
 
     def write(self, data: bytes) -> None:
         try:

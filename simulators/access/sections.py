@@ -104,6 +104,7 @@ class ReaderSection(Section):
 class OsdpLineSection(Section):
     readers: tuple[ReaderSection, ...] = Field(min_length=1)
     people: int = Field(default=0, ge=0, le=500, description="who hold cards to them by themselves")
+    every_ms: DurationMs = Field(default=5_000, ge=100, description="between two cards, as 5s")
 
 
 def find_mistakes(section: DoorControllerSection) -> Iterator[Mistake]:
