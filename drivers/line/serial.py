@@ -45,14 +45,25 @@ class SerialLine(Line):
         silent_s = max(silent_interval_s(baud), turnaround_s)
         super().__init__(path, silent_s=silent_s, byte_s=BITS_PER_BYTE / baud, clock=clock)
         self._path, self._baud, self._parity, self._stop_bits = path, baud, parity, stop_bits
+        self._opening: asyncio.Future[serial.Serial] | None = None
+
+    async def shut(self) -> None:
+        """See `Line`."""
+        if self._opening is not None:
+            self._opening.add_done_callback(_close)
+            self._opening = None
+        await super().shut()
 
     async def _open(self, heard: Heard, lost: Lost) -> Port:
-        opening = asyncio.ensure_future(asyncio.to_thread(self._make))
+        # A driver of the system may hang, and cannot be called back: whoever comes next waits for the same.
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(asyncio.to_thread(self._make))
         try:
-            opened = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close)  # a driver of the system that hangs cannot be called back
+            opened = await asyncio.shield(self._opening)
+        except (OSError, ValueError):
+            self._opening = None
             raise
+        self._opening = None
         return FilePort(opened, heard, lost)
 
     def _make(self) -> "serial.Serial":
