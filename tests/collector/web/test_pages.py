@@ -113,14 +113,12 @@ async def test_a_door_shows_what_has_happened_there_in_words(person: httpx.Async
     await world.gateway(site, "gw-00000000d001", "门卫网关", last_seen_ms=world.now_ms)
     door = await world.device(site, "gw-00000000d001", "door-1", "东门")
     facts = {"door": 1, "credential": "card", "last4": "4711", "reason": "no_right", "history": True}
-    for seq, (kind, data) in enumerate(
-        [
-            ("device.described", {"name": "东门"}),
-            ("door.denied", facts),
-            ("<i>door</i>", {"<u>x</u>": "<script>alert(1)</script>", "at_ms": 5, "nested": {"a": 1}}),
-        ],
-        1,
-    ):
+    told: list[tuple[str, dict[str, object]]] = [
+        ("device.described", {"name": "东门"}),
+        ("door.denied", facts),
+        ("<i>door</i>", {"<u>x</u>": "<script>alert(1)</script>", "at_ms": 5, "nested": {"a": 1}}),
+    ]
+    for seq, (kind, data) in enumerate(told, 1):
         await happens(world, site, "door-1", kind, data, seq=seq)
     await happens(world, site, "door-2", "door.forced", {}, seq=9)
     page = (await person.get(f"/devices/court/{door}")).text
