@@ -4,11 +4,17 @@ Exit codes: 0 done, 1 the answer is bad news and says what to do, 2 the command 
 What a command needs is imported when it runs, so that `--help` is quick.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from edge_agent.commands.answer import Answer
+
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Read the meters of a building, keep what they say, and bring it to the collector.",
@@ -20,6 +26,12 @@ app = typer.Typer(
 profiles = typer.Typer(help="Look at the profiles of devices, and check your own.", no_args_is_help=True)
 doors = typer.Typer(help="Open, lock and unlock doors, and give passes to visitors.", no_args_is_help=True)
 passes = typer.Typer(help="Passes of visitors.", no_args_is_help=True)
+scans = typer.Typer(
+    help="Find what is on a line or in a network, and what gateway.yaml must say to read it. Only reads are "
+    "sent. Exit code 1: nothing was found.",
+    no_args_is_help=True,
+)
+app.add_typer(scans, name="scan")
 app.add_typer(profiles, name="profiles")
 app.add_typer(doors, name="door")
 doors.add_typer(passes, name="pass")
@@ -33,6 +45,14 @@ class Level(StrEnum):
     warning = "warning"
 
 
+class Parity(StrEnum):
+    """Of a serial line."""
+
+    none = "none"
+    even = "even"
+    odd = "odd"
+
+
 Config = Annotated[
     Path, typer.Option("--config", "-c", envvar="GATEHOUSE_GATEWAY_CONFIG", help="The configuration file.")
 ]
@@ -41,7 +61,11 @@ Own = Annotated[Path | None, typer.Option("--own", help="A folder with your own 
 Device = Annotated[str, typer.Argument(help="The id of a device in the configuration.")]
 Door = Annotated[int, typer.Option("--door", min=1, max=9999, help="Number of the door at its controller.")]
 PassName = Annotated[str, typer.Argument(help="Names the pass: letters, digits, - and _.")]
+Units = Annotated[str, typer.Option(help="Modbus unit ids to ask for, such as 1-20,255.")]
+AsYaml = Annotated[bool, typer.Option("--yaml", help="Print just the part of gateway.yaml.")]
 HERE = Path("gateway.yaml")
+ON_A_LINE = "1-247"
+OVER_TCP = "1-247,255"  # 255 is for devices without a unit id
 
 
 @app.command()
@@ -110,6 +134,9 @@ def status(config: Config = HERE, as_json: Json = False) -> None:
 @app.command()
 def read(
     device: Device,
+    decodings: Annotated[
+        bool, typer.Option("--decodings", help="Show all that the Modbus registers may mean.")
+    ] = False,
     config: Config = HERE,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +144,7 @@ def read(
     from edge_agent.commands.answer import show
     from edge_agent.commands.read import read as run
 
-    show(lambda: run(config, device), as_json=as_json)
+    show(lambda: run(config, device, with_decodings=decodings), as_json=as_json)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # or -5 would be one
@@ -191,6 +218,110 @@ def take_pass(device: Device, name: PassName, config: Config = HERE, as_json: Js
     from edge_agent.commands.door import take_pass as run
 
     show(lambda: run(config, device, name), as_json=as_json)
+
+
+def _checked(read: Callable[[], T]) -> T:
+    """A word of the command line that is wrong is exit code 2."""
+    try:
+        return read()
+    except ValueError as err:
+        raise typer.BadParameter(str(err)) from None
+
+
+def _scan(work: "Callable[[], Answer]", *, as_yaml: bool, as_json: bool) -> None:
+    from edge_agent.commands.answer import show
+
+    if as_yaml and as_json:
+        raise typer.BadParameter("choose --yaml or --json")
+    show(work, as_json=as_json)
+
+
+@scans.command("serial")
+def scan_serial(
+    port: Annotated[str, typer.Argument(help="Such as /dev/ttyUSB0.")],
+    baud: Annotated[int, typer.Option(min=300, max=4_000_000, help="Bits per second.")] = 9600,
+    parity: Annotated[Parity, typer.Option(help="DL/T 645 has even.")] = Parity.none,
+    stop_bits: Annotated[int, typer.Option(min=1, max=2)] = 1,
+    units: Units = ON_A_LINE,
+    own: Own = None,
+    as_yaml: AsYaml = False,
+    as_json: Json = False,
+) -> None:
+    """A serial line of this machine: Modbus RTU units, and a DL/T 645 meter that is alone on it."""
+    from edge_agent.commands import scan
+
+    asked = _checked(lambda: scan.units_of(units))
+    settings = {"baud": baud, "parity": parity.value, "stop_bits": stop_bits}
+    _scan(lambda: scan.serial(port, settings, asked, own, as_yaml=as_yaml), as_yaml=as_yaml, as_json=as_json)
+
+
+@scans.command("server")
+def scan_server(
+    endpoint: Annotated[str, typer.Argument(help="HOST:PORT of the serial server.")],
+    units: Units = ON_A_LINE,
+    own: Own = None,
+    as_yaml: AsYaml = False,
+    as_json: Json = False,
+) -> None:
+    """The same behind a serial server, which passes bytes on over TCP."""
+    from edge_agent.commands import scan
+
+    asked = _checked(lambda: scan.units_of(units))
+    host, port = _checked(lambda: scan.endpoint_of(endpoint, None))
+    _scan(lambda: scan.server(host, port, asked, own, as_yaml=as_yaml), as_yaml=as_yaml, as_json=as_json)
+
+
+@scans.command("tcp")
+def scan_tcp(
+    endpoint: Annotated[str, typer.Argument(help="HOST or HOST:PORT.")],
+    units: Units = OVER_TCP,
+    own: Own = None,
+    as_yaml: AsYaml = False,
+    as_json: Json = False,
+) -> None:
+    """One device or converter that speaks Modbus TCP."""
+    from edge_agent.commands import scan
+
+    asked = _checked(lambda: scan.units_of(units))
+    host, port = _checked(lambda: scan.endpoint_of(endpoint, 502))
+    _scan(lambda: scan.tcp(host, port, asked, own, as_yaml=as_yaml), as_yaml=as_yaml, as_json=as_json)
+
+
+@scans.command("net")
+def scan_net(
+    network: Annotated[str, typer.Argument(help="Such as 192.168.1.0/24.")],
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Of Modbus TCP.")] = 502,
+    any_network: Annotated[
+        bool, typer.Option("--any", help="Also a network that is not private; only where you may.")
+    ] = False,
+    units: Units = OVER_TCP,
+    own: Own = None,
+    as_yaml: AsYaml = False,
+    as_json: Json = False,
+) -> None:
+    """All Modbus TCP devices of a network, such as that of the building."""
+    from edge_agent.commands import scan
+
+    asked = _checked(lambda: scan.units_of(units))
+    searched = _checked(lambda: scan.network_of(network, any_network=any_network))
+    _scan(lambda: scan.net(searched, port, asked, own, as_yaml=as_yaml), as_yaml=as_yaml, as_json=as_json)
+
+
+@scans.command("bus")
+def scan_bus(
+    bus: Annotated[str, typer.Argument(help="The id of a bus in the configuration.")],
+    units: Annotated[
+        str | None, typer.Option(help="Modbus unit ids to ask for; all of them if not given.")
+    ] = None,
+    config: Config = HERE,
+    as_yaml: AsYaml = False,
+    as_json: Json = False,
+) -> None:
+    """A bus of the configuration; only devices that are not in it are proposed."""
+    from edge_agent.commands import scan
+
+    asked = None if units is None else _checked(lambda: scan.units_of(units))
+    _scan(lambda: scan.configured(config, bus, asked, as_yaml=as_yaml), as_yaml=as_yaml, as_json=as_json)
 
 
 @profiles.command("list")

@@ -7,14 +7,17 @@ from typing import Any
 from drivers.contract import Exchange
 from edge_agent.buses import is_asked
 from edge_agent.buses.polled import make_driver, make_wire
+from edge_agent.commands import decodings
 from edge_agent.commands.answer import Answer, table
 from edge_agent.commands.running import real_clock
 from edge_agent.config import Config, DeviceSection, load_config
+from edge_agent.config.checks import address_of
 from edge_agent.control.client import AgentSaysNo, ask_agent
 from edge_agent.control.on_site import Question
 from models.document_hints import suggest
 from models.errors import NeedsAHuman
 from models.profile import Profile
+from models.profile.modbus import ModbusProfile
 from models.reading import Quality, Reading, Reason
 
 
@@ -22,20 +25,30 @@ class NoSuchDevice(NeedsAHuman):
     """The configuration has no device of that id."""
 
 
-def read(path: Path, device_id: str) -> Answer:
-    """Bad news when any point has no value."""
+def read(path: Path, device_id: str, *, with_decodings: bool = False) -> Answer:
+    """Bad news when any point has no value. `with_decodings`: all that its registers may mean as well."""
     config = load_config(path)
     device = find_device(config, device_id)
-    readings, exchanges = _from_the_agent(config, device) or asyncio.run(_read(config, device))
     profile = config.profile_of(device)
+    if with_decodings and not isinstance(profile, ModbusProfile):
+        raise NeedsAHuman(f"{device.id}: a {profile.family} has no registers that could be read otherwise")
+    readings, exchanges = _from_the_agent(config, device) or asyncio.run(_read(config, device))
     facts = {
         "device": device.id,
         "profile": profile.profile,
         "exchanges": [_exchange_facts(exchange) for exchange in exchanges],
         "readings": [_reading_facts(reading, profile) for reading in readings],
     }
+    text = _text(device, profile, readings, exchanges)
+    if with_decodings and isinstance(profile, ModbusProfile):
+        [bus] = [bus for bus in config.settings.buses if bus.id == device.bus]
+        registers = decodings.registers_in(exchanges, is_tcp=bus.modbus_tcp is not None)
+        settled = profile.settled_parameters(device.parameters)
+        places = list(decodings.places(registers, profile, settled))
+        facts["decodings"] = decodings.facts(places)
+        text += "\n\n" + decodings.text(places)
     is_good = all(reading.quality is not Quality.BAD for reading in readings)
-    return Answer(facts, _text(device, profile, readings, exchanges), is_good=is_good)
+    return Answer(facts, text, is_good=is_good)
 
 
 def find_device(config: Config, device_id: str) -> DeviceSection:
@@ -93,7 +106,11 @@ def _reading_facts(reading: Reading, profile: Profile) -> dict[str, Any]:
 
 
 def _text(device: DeviceSection, profile: Profile, readings: list[Reading], exchanges: list[Exchange]) -> str:
-    lines = [f"{device.id} {device.name}: {profile.title}, unit {device.unit} on bus {device.bus}", ""]
+    place = f"{key} {address_of(device)} " if (key := profile.addressing.by) in ("unit", "address") else ""
+    lines = [
+        f"{' '.join(filter(None, (device.id, device.name)))}: {profile.title}, {place}on bus {device.bus}",
+        "",
+    ]
     for exchange in exchanges:
         lines.append(f"> {exchange.request.hex(' ')}")
         lines += [f"< {reply.hex(' ')}" for reply in exchange.replies]
