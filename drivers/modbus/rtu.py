@@ -74,18 +74,22 @@ def look_for(
                 if unfinished < 0 and any(at + size > len(heard) for size in sizes):
                     unfinished = at
                 at += 1
-            elif unfinished >= 0:
-                if answers(whole):
-                    return Found(None, tuple(strays), heard[unfinished:], likely=whole)
-                at += 1
-            else:
+                continue
+            is_echo = echo_is_due and whole == request
+            if is_echo:
+                echo_is_due = not may_equal_request
+            is_answer = answers(whole) and not is_echo
+            if unfinished < 0:
                 strays += filter(None, (heard[noise_from:at],))
                 at = noise_from = at + len(whole)
-                is_echo = echo_is_due and whole == request
-                if answers(whole) and not is_echo:
+                if is_answer:
                     return Found(whole, tuple(strays), heard[at:])
-                echo_is_due = echo_is_due and not (is_echo and may_equal_request)
                 strays.append(whole)
+            elif is_answer:
+                strays += filter(None, (heard[noise_from:unfinished],))
+                return Found(None, tuple(strays), heard[unfinished:], likely=whole)
+            else:
+                at += len(whole)
         rest_from = at if unfinished < 0 else unfinished
         strays += filter(None, (heard[noise_from:rest_from],))
         return Found(None, tuple(strays), heard[rest_from:])

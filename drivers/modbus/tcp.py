@@ -13,7 +13,6 @@ from drivers.modbus.wire import HEADER, Garbled, Lost, Wire
 from models.errors import RetryLater
 from models.times import Clock
 
-
 STEP: Final = 256
 """From one transaction to the next, so that a late reply whose number is off by a few is never the answer to
 the next question. All numbers have their turn but 0, which some devices always answer with."""
