@@ -247,7 +247,10 @@ def scan_serial(
     as_yaml: AsYaml = False,
     as_json: Json = False,
 ) -> None:
-    """A serial line of this machine: Modbus RTU units, and a DL/T 645 meter that is alone on it."""
+    """Search a serial line of this machine.
+
+    Finds Modbus RTU units, and a DL/T 645 meter that is alone on the line.
+    """
     from edge_agent.commands import scan
 
     asked = _checked(lambda: scan.units_of(units))
@@ -263,7 +266,10 @@ def scan_server(
     as_yaml: AsYaml = False,
     as_json: Json = False,
 ) -> None:
-    """The same behind a serial server, which passes bytes on over TCP."""
+    """Search a serial line behind a serial server.
+
+    That is one which passes bytes on over TCP; for one that speaks Modbus TCP: edge-agent scan tcp.
+    """
     from edge_agent.commands import scan
 
     asked = _checked(lambda: scan.units_of(units))
@@ -279,7 +285,7 @@ def scan_tcp(
     as_yaml: AsYaml = False,
     as_json: Json = False,
 ) -> None:
-    """One device or converter that speaks Modbus TCP."""
+    """Search a device or converter that speaks Modbus TCP."""
     from edge_agent.commands import scan
 
     asked = _checked(lambda: scan.units_of(units))
@@ -299,7 +305,7 @@ def scan_net(
     as_yaml: AsYaml = False,
     as_json: Json = False,
 ) -> None:
-    """All Modbus TCP devices of a network, such as that of the building."""
+    """Search a network for Modbus TCP devices."""
     from edge_agent.commands import scan
 
     asked = _checked(lambda: scan.units_of(units))
@@ -317,7 +323,10 @@ def scan_bus(
     as_yaml: AsYaml = False,
     as_json: Json = False,
 ) -> None:
-    """A bus of the configuration; only devices that are not in it are proposed."""
+    """Search a bus of the configuration.
+
+    Only devices that are not in the configuration are proposed.
+    """
     from edge_agent.commands import scan
 
     asked = None if units is None else _checked(lambda: scan.units_of(units))

@@ -132,6 +132,8 @@ def _table(at: Searched, proposals: Sequence[_Proposal], known: Mapping[int | st
     ]
     if rows:
         lines += ["", table(["place", "answers in", "calls itself", "profile", "why"], rows)]
+    elif at.bus.serial is not None:
+        lines.append("Are speed and parity right? Many DL/T 645 meters have --baud 2400 --parity even.")
     return "\n".join(lines)
 
 
