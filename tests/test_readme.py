@@ -43,12 +43,13 @@ def test_the_first_ten_minutes_of_all_four_work_as_written(tmp_path: Path) -> No
     finally:
         os.killpg(shell.pid, signal.SIGTERM)
         shell.wait()
-    _, tester, manager, technician, developer = said.split("BLOCK\n")
+    _, tester, manager, technician, searching, developer = said.split("BLOCK\n")
     assert shell.returncode == 0, said
     assert "office" in tester
     assert "ght_" in manager
     assert "voltage_l1_v" in technician
     assert "Enrolled as gw-" in technician
+    assert "eastron-sdm630" in searching
     assert "一号楼网关" in developer
     assert "event: latest" in developer
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config import Config, DocumentMistakes, load_config
+from edge_agent.config.sections import BUS_KINDS
 
 GOOD = """\
 gateway: {state_dir: state}
@@ -202,3 +203,9 @@ def test_what_the_collector_may_have_done_is_nothing_unless_it_is_written_down(t
     [said] = mistakes(tmp_path, GOOD + "commands: {allow: [door]}\n")
     assert "commands.allow" in said
     assert "doors" in said
+
+
+def test_the_sample_with_every_kind_of_bus_is_a_good_file() -> None:
+    config = load_config(Path(__file__).parents[2] / "firmware_configs" / "gateway-all-buses.yaml")
+    assert {bus.kind for bus in config.settings.buses} == set(BUS_KINDS)
+    assert {device.bus for device in config.settings.devices} == {bus.id for bus in config.settings.buses}
