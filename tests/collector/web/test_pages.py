@@ -15,8 +15,10 @@ from collector.store.schema import alert, command, device, event, gateway
 from collector.web.point_names import point_title
 from collector.web.render import Words
 from collector.web.texts import _TEXTS
+from models.profile import Profile
 from models.reading import Reason
 from models.vocabulary import NAMES
+from simulators.profiles import profile_names, profile_of
 from tests.support.collector import StandingClock
 from tests.support.collector_town import Town
 from tests.support.collector_world import World
@@ -373,7 +375,8 @@ def test_a_point_is_named_in_words(name: str, chinese: str, english: str) -> Non
 
 
 def test_every_usual_point_has_a_chinese_name() -> None:
-    for name in NAMES:
+    shipped = [point.name for name in profile_names() for point in profile_of(name, Profile).points]
+    for name in (*NAMES, *shipped):
         left = re.sub(r"L[123](-L[123])?|\b[A-D]\b", "", point_title(name, "zh"))
         assert not re.search(r"[A-Za-z]", left), name
 
