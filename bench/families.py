@@ -50,7 +50,7 @@ from simulators.parking.sensor import SimulatedSensor
 from simulators.profiles import profile_of
 
 ROUNDS: Final = 3
-ASK_S: Final = 0.8  # in each round, of each family that is asked
+ASK_S: Final = 0.6  # in each round, of each family that is asked
 MESSAGES: Final = 2000  # in each round, of each family that speaks by itself
 BAUD: Final = 115_200  # so that the silence before each request, which costs nothing, is short
 LINES: Final = {
