@@ -1,7 +1,7 @@
 """The registers of a meter: which requests they allow, and what they hold at a moment."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,7 +32,11 @@ class Image:
     def __init__(self, profile: ModbusProfile, points: Sequence[MeterPoint], gaps: Gaps) -> None:
         self._points = points
         self._owners = _owners(points)
-        self._readable = {table: _readable(profile, table, gaps) for table in ("holding", "input", *_BITS)}
+        self._fixed = _fingerprints(profile)
+        self._readable = {
+            table: _readable(profile, table, gaps) | {at for known, at in self._fixed if known == table}
+            for table in ("holding", "input", *_BITS)
+        }
         self._shapes: OrderedDict[Read, Shape | int] = OrderedDict()
         self._writable = {
             (point.point.table, point.point.address + n)
@@ -67,12 +71,13 @@ class Image:
         if read.table in _BITS:
             return self._bits(read, shape, sample, shift)
         content = bytearray(2 * read.size)
+        _store(self._fixed, read, content)
         raws: dict[str, float] = {}
         for point, at in shape.owners:
             raw = raws[point.name] = point.raw(sample, shift)
             point.store(raw, content, at)
         if self._written:
-            self._store_written(read, content)
+            _store(self._written, read, content)
             raws = {}  # what was written shows in the registers only
         values = []
         for point, at in shape.whole:
@@ -91,12 +96,6 @@ class Image:
             shape = Shape(owners=self._touched(read), whole=((point, 0),), names=(point.name,))
             _, [found[point.name]] = self.content(read, shape, sample, shift)
         return found
-
-    def _store_written(self, read: Read, content: bytearray) -> None:
-        for (table, address), word in self._written.items():
-            if table == read.table and read.first <= address < read.first + read.size:
-                at = 2 * (address - read.first)
-                content[at : at + 2] = word.to_bytes(2, "big")
 
     def _bits(
         self, read: Read, shape: Shape, sample: Sample, shift: Shift
@@ -132,6 +131,23 @@ class Image:
             and point.point.address < read.first + read.size
             and point.point.address + point.width > read.first
         )
+
+
+def _store(words: Mapping[tuple[str, int], int], read: Read, content: bytearray) -> None:
+    for (table, address), word in words.items():
+        if table == read.table and read.first <= address < read.first + read.size:
+            at = 2 * (address - read.first)
+            content[at : at + 2] = word.to_bytes(2, "big")
+
+
+def _fingerprints(profile: ModbusProfile) -> dict[tuple[str, int], int]:
+    """The registers by which the model is known, where it is known what they hold."""
+    found: dict[tuple[str, int], int] = {}
+    for read in profile.fingerprints:
+        data = bytes.fromhex(read.equals)
+        for n in range(len(data) // 2 if read.table not in _BITS else 0):
+            found[read.table, read.address + n] = int.from_bytes(data[2 * n : 2 * n + 2], "big")
+    return found
 
 
 def _owners(points: Sequence[MeterPoint]) -> set[MeterPoint]:
