@@ -55,6 +55,8 @@ _PHRASES: Final[dict[str, str]] = {
     "flat": "平",
     "valley": "谷",
     "rate": "费率",
+    "t2": "费率 2",
+    "bay": "车位",
     "active_power_import": "正向有功功率",
     "active_power_export": "反向有功功率",
     "alarm": "报警",
