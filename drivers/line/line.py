@@ -37,6 +37,8 @@ class Line(ABC):
         """The name of the line in messages."""
         self.unasked_bytes = 0
         """How many bytes came while nothing was asked."""
+        self.sent = 0
+        """How many requests have left."""
         self._silent_s, self._byte_s, self._clock = silent_s, byte_s, clock
         self._lock = asyncio.Lock()
         self._pauses = Pauses(endpoint, clock)
@@ -160,6 +162,7 @@ class Line(ABC):
 
     def _send(self, port: Port, request: bytes) -> None:
         port.send(request)
+        self.sent += 1
         self._quiet_since_s = asyncio.get_running_loop().time() + len(request) * self._byte_s
 
     def _heard(self, data: bytes) -> None:

@@ -15,6 +15,9 @@ _FUNCTION: Final = b"\x2b\x0e"
 _BASIC: Final = 1
 _MOST_ROUNDS: Final = 4  # a device that always says that more follows must not keep us
 
+WHO_ARE_YOU: Final = Question(_FUNCTION + bytes((_BASIC, 0)), _FUNCTION + bytes((_BASIC,)), 0)
+"""Touches no register, and is answered by every device, be it with a refusal."""
+
 Ask = Callable[[Question], Awaitable[Answer | None]]
 
 
@@ -23,8 +26,8 @@ async def read_identification(ask: Ask) -> dict[str, str]:
     said: dict[str, str] = {}
     first = 0
     for _ in range(_MOST_ROUNDS):
-        pdu = _FUNCTION + bytes((_BASIC, first))
-        answer = await ask(Question(pdu, pdu[:3], 0))
+        pdu = WHO_ARE_YOU.pdu[:-1] + bytes((first,))
+        answer = await ask(WHO_ARE_YOU._replace(pdu=pdu))
         if answer is None or answer.refusal:
             break
         objects, following = _objects(answer.pdu)

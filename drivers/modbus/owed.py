@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from drivers.modbus.link import Question
 
-LATE_LIMIT_S: Final = 30.0
-"""After which a reply does not come any more: serial servers and radio modems that store and forward keep a
-request for seconds, the worst that is known of for 10."""
+LATE_LIMIT_S: Final = 10.0
+"""After which a reply does not come any more, or after ten timeouts, when that is longer: serial servers and
+radio modems that store and forward keep a request for seconds."""
 
 OWN_REFUSALS: Final = (1, 2, 3)
 """Exceptions that only the unit itself gives, about the question itself."""

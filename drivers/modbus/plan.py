@@ -8,6 +8,7 @@ from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
+from drivers.modbus.identification import WHO_ARE_YOU
 from drivers.modbus.link import Question, reading
 from models.profile.modbus import ModbusPoint, ModbusSection, Table
 
@@ -66,8 +67,9 @@ def other_reads(
 ) -> Iterator[Question]:
     """Reads that may be sent instead of `request` when its reply must look different, best first.
 
-    Those that are planned anyway, then beginnings of them that hold whole points, then one register or bit
-    of the other tables, which a unit answers at least with a refusal. None touches a forbidden address.
+    Those that are planned anyway, then beginnings of them that hold whole points, then what a unit answers
+    at least with a refusal: who it is, and one register or bit of each table. None touches a forbidden
+    address.
     """
     for other in planned:
         yield other.question
@@ -76,6 +78,7 @@ def other_reads(
         for count in [end - whole.first for end in ends]:
             if not could_be_its_own_reply(whole.table, whole.first, count):
                 yield Request(whole.table, whole.first, count, ()).question
+    yield WHO_ARE_YOU
     for table in REQUESTS:
         is_forbidden = any(
             range_.table == table and range_.first <= request.first <= range_.last

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 
-from drivers.contract import DeviceUnreachable, Exchange
+from drivers.contract import Exchange
 from drivers.line import Line, ReplyTimeout, UnusableReply
 from drivers.modbus import rtu
 from drivers.modbus.link import Answer, Question
@@ -83,24 +83,22 @@ class RtuLink:
             is_exception_ours=owed.may_refuse(question),
         )
         exchanges: list[Exchange] = []
-        is_owed = True  # also when nobody waits for it any more: it was asked
+        sent = self._line.sent
+        is_answered = False
         try:
             reply = await self._line.ask(
                 request, look, timeout_s=timeout_s, who=f"unit {unit}", trace=exchanges
             )
             answer = Answer(reply.frame[1:-2], reply.sent_ms, reply.received_ms)
-            is_owed = answer.refusal in FROM_BETWEEN
+            is_answered = answer.refusal not in FROM_BETWEEN
         except UnusableReply as err:
             if all(self._is_late(piece, request) for piece in err.heard):
                 raise ReplyTimeout(self.endpoint, f"unit {unit}", timeout_s) from err
             raise
-        except DeviceUnreachable:
-            is_owed = False
-            raise
         finally:
             if trace is not None:
                 trace += exchanges
-            if is_owed:
+            if not is_answered and self._line.sent != sent:  # also when nobody waits for it any more
                 owed.add(question, asyncio.get_running_loop().time(), timeout_s)
         if not answer.refusal or answer.refusal in OWN_REFUSALS:
             owed.settle()

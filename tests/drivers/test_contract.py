@@ -14,6 +14,7 @@ from models.reading import Quality, Reading
 from tests.support.byte_server import Asked, ByteServer, byte_server, framed
 from tests.support.clocks import VirtualClock
 from tests.support.line_meter_rigs import Cjt188Rig, Dlt645Rig, behind_a_serial_server, on_a_serial_port
+from tests.support.modbus_line_rig import ModbusLineRig
 from tests.support.profiles import a_point, a_profile
 
 NAMES = ["second", "first", "far_away", "switch"]
@@ -103,6 +104,8 @@ class ModbusRig:
 
 RIGS: dict[str, Callable[[], AbstractAsyncContextManager[Rig]]] = {
     "modbus": ModbusRig.built,
+    "modbus-rtu": on_a_serial_port(ModbusLineRig),
+    "modbus-rtu-tcp": behind_a_serial_server(ModbusLineRig),
     "dlt645": on_a_serial_port(Dlt645Rig),
     "dlt645-tcp": behind_a_serial_server(Dlt645Rig),
     "cjt188": on_a_serial_port(Cjt188Rig),

@@ -156,7 +156,10 @@ class Cjt188Rig(LineRig):
 Built = Callable[[], AbstractAsyncContextManager[LineRig]]
 
 
-def on_a_serial_port(rig: type[Dlt645Rig] | type[Cjt188Rig]) -> Built:
+Rigged = Callable[[PtyPort | TcpPort, Line, VirtualClock], LineRig]
+
+
+def on_a_serial_port(rig: Rigged) -> Built:
     @asynccontextmanager
     async def built() -> AsyncIterator[LineRig]:
         with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +174,7 @@ def on_a_serial_port(rig: type[Dlt645Rig] | type[Cjt188Rig]) -> Built:
     return built
 
 
-def behind_a_serial_server(rig: type[Dlt645Rig] | type[Cjt188Rig]) -> Built:
+def behind_a_serial_server(rig: Rigged) -> Built:
     @asynccontextmanager
     async def built() -> AsyncIterator[LineRig]:
         time = VirtualClock()
