@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from drivers.waiting import first_of
 from edge_agent.boots import PREFIX
 from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
@@ -26,7 +27,6 @@ from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.uplink import Sender, Uplink
 from edge_agent.version import agent_version
-from edge_agent.waiting import first_of
 from models.inventory import DEVICE_DESCRIBED
 from models.reading import GATEWAY, Event
 from models.times import Clock

@@ -19,7 +19,7 @@ from drivers.contract import (
     Sink,
     TracedDriver,
 )
-from edge_agent.waiting import sleep_unless
+from drivers.waiting import sleep_unless
 from models.errors import BadInput
 from models.reading import Quality, Reading, Reason
 from models.times import Clock, utc_text

@@ -26,8 +26,9 @@ from drivers.access.parts import PartReader, boundary_of
 from drivers.access.passes import Passes
 from drivers.access.presence import Presence
 from drivers.access.push import CannotListen, PushServer
-from drivers.access.waiting import Pauses, first_of, pause_unless
+from drivers.access.waiting import Pauses, pause_unless
 from drivers.contract import CommandRefused, DeviceState, DeviceUnreachable, Sink
+from drivers.waiting import first_of
 from models.profile.access import AccessProfile
 from models.pseudonym import Pseudonymiser
 from models.reading import Reason

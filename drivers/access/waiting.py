@@ -1,23 +1,10 @@
-"""Waits for whichever of several things happens first, and pauses that grow while something fails."""
+"""Pauses that somebody may end early, and pauses that grow while something fails."""
 
 import asyncio
 import random
-from collections.abc import Awaitable
 
+from drivers.waiting import first_of
 from models.times import Clock
-
-
-async def first_of(*things: Awaitable[object]) -> None:
-    """Return when one of them is done; the others are cancelled. An error of the one is raised."""
-    tasks = [asyncio.ensure_future(thing) for thing in things]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def pause_unless(event: asyncio.Event, seconds: float, clock: Clock) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from drivers.waiting import sleep_unless
 from edge_agent.buffer.blocks import BLOCK_ITEMS, Chunk
 from edge_agent.buffer.contract import BufferUnavailable, SeqRange
-from edge_agent.waiting import sleep_unless
 from models.times import Clock
 
 T = TypeVar("T")

@@ -6,11 +6,11 @@ from typing import Any, Final, NoReturn
 
 from drivers.contract import CommandRefused, DeviceState
 from drivers.parking.sensor import SILENT_PERIODS
+from drivers.waiting import sleep_unless
 from edge_agent.bays import Bays, Watched
 from edge_agent.buses.contract import Tools
 from edge_agent.config import BusSection, Config, DeviceSection
 from edge_agent.config.zones import bays_of
-from edge_agent.waiting import sleep_unless
 from models.parking import BayState, Debounce, counted
 from models.profile import Profile
 from models.reading import Reading

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from drivers.waiting import first_of
 from edge_agent.buffer.contract import Buffer
 from edge_agent.buses.contract import AskedBus, Bus
 from edge_agent.config import Config
@@ -16,7 +17,6 @@ from edge_agent.control.orders import Ended, Order
 from edge_agent.https import HttpsCarrier
 from edge_agent.identity import Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
 from edge_agent.sink import BufferSink
-from edge_agent.waiting import first_of
 from models.actions import ArgumentsWrong, checked_arguments
 from models.errors import GatehouseError
 from models.times import Clock
