@@ -45,14 +45,14 @@ def mistakes_of(meters: Sequence[Addressed], model: type[Profile]) -> Iterator[M
             yield dataclasses.replace(mistake, path=(m, *mistake.path))
 
 
-def devices_of(meters: Sequence[Addressed], bus_id: str, *, period_s: float) -> list[dict[str, Any]]:
-    """The meters as devices of gateway.yaml."""
+def devices_of(meters: Sequence[Any], bus_id: str, *, period_s: float) -> list[dict[str, Any]]:
+    """The sections of meters as devices of gateway.yaml, by address or unit id."""
     return [
         {
             "id": meter.id,
             "name": meter.id,
             "bus": bus_id,
-            "address": meter.address,
+            **({"unit": meter.unit} if hasattr(meter, "unit") else {"address": meter.address}),
             "profile": meter.profile,
             "period_s": period_s,
             **({"parameters": meter.parameters} if meter.parameters else {}),

@@ -12,7 +12,7 @@ Script = Callable[[bytes], Iterable[bytes]]
 
 
 class ScriptedLine:
-    """One port, and who is at its end. Requests are told apart by their length, as both protocols write it."""
+    """One port, and who is at its end. Requests are told apart by their length, as both protocols say it."""
 
     def __init__(self, length_at: int, overhead: int, port: PtyPort | TcpPort) -> None:
         """`length_at`: which byte tells the length of the data; `overhead`: how many others there are."""

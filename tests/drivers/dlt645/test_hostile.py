@@ -10,8 +10,10 @@ from drivers.dlt645.driver import Dlt645Driver, make_driver
 from drivers.line import SerialLine
 from models.profile.dlt645 import Dlt645Profile
 from models.reading import Quality, Reading
-from simulators.dlt645.line import Dlt645Line, running_dlt645
+from simulators.dlt645.line import running_dlt645
+from simulators.dlt645.meter import Dlt645Meter
 from simulators.dlt645.sections import Dlt645LineSection
+from simulators.line.meter_line import MeterLine
 from simulators.profiles import profile_of
 from tests.support.clocks import START_MS, VirtualClock
 
@@ -81,7 +83,7 @@ async def recovers(driver: Dlt645Driver) -> bool:
     return False
 
 
-def drivers_of(line: Dlt645Line, wire: SerialLine, time: VirtualClock) -> list[Dlt645Driver]:
+def drivers_of(line: MeterLine[Dlt645Meter], wire: SerialLine, time: VirtualClock) -> list[Dlt645Driver]:
     return [
         make_driver(
             device_id=meter.id,

@@ -11,10 +11,12 @@ import pytest
 
 from simulators.cjt188.line import make_talker as cjt188
 from simulators.cjt188.sections import Cjt188LineSection
-from simulators.dlt645.line import Dlt645Line, running_dlt645
 from simulators.dlt645.line import make_talker as dlt645
+from simulators.dlt645.line import running_dlt645
+from simulators.dlt645.meter import Dlt645Meter
 from simulators.dlt645.sections import Dlt645LineSection
 from simulators.ledger import LedgerWriter
+from simulators.line.meter_line import MeterLine
 from simulators.line.running import CannotOpen, running_line
 from simulators.line.sections import LineSection
 from tests.support.clocks import START_MS, VirtualClock, settle
@@ -58,7 +60,7 @@ class Reader:
 
 
 @pytest.fixture
-async def line(time: VirtualClock) -> AsyncIterator[Dlt645Line]:
+async def line(time: VirtualClock) -> AsyncIterator[MeterLine[Dlt645Meter]]:
     """A line at 2400 baud whose time is the test's."""
     section = Dlt645LineSection.model_validate({**METERS, "turnaround_ms": 50})
     async with running_dlt645(
@@ -67,7 +69,9 @@ async def line(time: VirtualClock) -> AsyncIterator[Dlt645Line]:
         yield line
 
 
-async def test_request_turnaround_and_reply_take_their_time(line: Dlt645Line, time: VirtualClock) -> None:
+async def test_request_turnaround_and_reply_take_their_time(
+    line: MeterLine[Dlt645Meter], time: VirtualClock
+) -> None:
     reader = Reader(line.line.path)
     reader.ask(READ)
     byte_s = 11 / 2400
@@ -136,7 +140,7 @@ async def test_who_closes_the_port_and_opens_it_again_is_a_new_connection(
     assert [line["closed"] for line in lines if isinstance(line, dict) and "closed" in line][:1] == [1]
 
 
-async def test_a_gateway_is_told_how_to_read_the_line(line: Dlt645Line) -> None:
+async def test_a_gateway_is_told_how_to_read_the_line(line: MeterLine[Dlt645Meter]) -> None:
     assert line.bus("meters") == {
         "id": "meters",
         "serial": {"port": line.line.path, "baud": 2400, "parity": "even"},
