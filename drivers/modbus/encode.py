@@ -20,7 +20,8 @@ def raws(point: ModbusPoint, value: float, parameters: Mapping[str, float]) -> I
     A float that stands for a value has neighbours that may stand for it as well, once all is rounded.
     """
     multiplier = prod((decimal(parameters[name]) for name in point.multiply_by), start=Fraction(1))
-    exact = (_exactly(value) - decimal(point.offset)) / (decimal(point.scale) * multiplier)
+    per_raw = decimal(point.scale) * multiplier
+    exact = (_exactly(value) - decimal(point.offset)) / per_raw
     if point.type == "float64":
         near = _float(exact)
         yield from (near, math.nextafter(near, math.inf), math.nextafter(near, -math.inf))
@@ -30,7 +31,10 @@ def raws(point: ModbusPoint, value: float, parameters: Mapping[str, float]) -> I
             yield from struct.unpack("=f", struct.pack("=i", neighbour))
     else:
         low, high = limits(point)
-        yield min(max(round(exact), low), high)
+        # Above 2^53 a value stands for many raw numbers, and the middle of them may show as its neighbour.
+        apart = max(Fraction(1), Fraction(math.ulp(value)) / abs(per_raw) / 8)
+        for steps in (0, 1, -1, 2, -2, 3, -3, 4, -4):
+            yield min(max(round(exact + apart * steps), low), high)
 
 
 def registers(point: ModbusPoint, section: ModbusSection, raw: float) -> bytes:
