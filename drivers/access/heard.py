@@ -33,11 +33,12 @@ class VendorEvent:
     reader: int | None = None
     card: str | None = field(default=None, repr=False)
     person: str | None = field(default=None, repr=False)
+    offset_min: int = 0  # of the time zone in which the controller told `at_ms`
 
     @property
-    def print(self) -> tuple[int, int, int]:
-        """What tells it from another event that has the same serial number."""
-        return (self.at_ms or 0, self.major, self.minor)
+    def print(self) -> tuple[int, int, int, int]:
+        """What tells it from another event that has the same serial number; see `serials.Print`."""
+        return (self.at_ms or 0, self.offset_min, self.major, self.minor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ def _heard(fields: Any, zone: timezone) -> Iterator[Heard]:
     at_ms = when_ms(fields.get("dateTime"), zone)
     inner = fields.get("AccessControllerEvent")
     if isinstance(inner, dict):
-        event = _event(inner, inner.get("majorEventType"), inner.get("subEventType"), at_ms)
+        zone = zone_of(fields.get("dateTime")) or zone
+        event = _event(inner, inner.get("majorEventType"), inner.get("subEventType"), at_ms, zone)
         if event is None:
             raise BadBody("an event without a code")
         yield event
@@ -149,10 +151,13 @@ def _heard(fields: Any, zone: timezone) -> Iterator[Heard]:
 
 
 def _log_entry(entry: dict[str, Any], zone: timezone) -> VendorEvent | None:
-    return _event(entry, entry.get("major"), entry.get("minor"), when_ms(entry.get("time"), zone))
+    zone = zone_of(entry.get("time")) or zone
+    return _event(entry, entry.get("major"), entry.get("minor"), when_ms(entry.get("time"), zone), zone)
 
 
-def _event(fields: dict[str, Any], major: Any, minor: Any, at_ms: int | None) -> VendorEvent | None:
+def _event(
+    fields: dict[str, Any], major: Any, minor: Any, at_ms: int | None, zone: timezone
+) -> VendorEvent | None:
     major, minor = _number(major, 0xFFFF), _number(minor, 0xFFFF)
     if major is None or minor is None:
         return None
@@ -167,6 +172,7 @@ def _event(fields: dict[str, Any], major: Any, minor: Any, at_ms: int | None) ->
         reader=_number(fields.get("cardReaderNo"), 9999),
         card=_identity(fields.get("cardNo")),
         person=_identity(fields.get("employeeNoString")) or _identity(fields.get("employeeNo")),
+        offset_min=round(zone.utcoffset(None).total_seconds() / 60),
     )
 
 

@@ -15,12 +15,11 @@ MOST_RANGES: Final = 256
 """Above the gap-free part. More holes than this only someone makes who wants to: then only the log counts."""
 
 _PRINTS_KEPT: Final = 256  # of events that may arrive a second time
-_ZONE_STEP_MS: Final = 900_000  # a change of the controller's time zone moves its old events by such steps
-_ZONE_MOST_MS: Final = 26 * 3_600_000
 _PUSH_AND_LOG_MS: Final = 60_000
 
-Print = tuple[int, int, int]
-"""When an event happened, and its code: what tells it from another one with the same number."""
+Print = tuple[int, int, int, int]
+"""What tells an event from another one with the same number: when it happened, in ms since 1970, by a clock
+how many minutes before UTC, and its major and minor code."""
 
 
 class Look(Enum):
@@ -129,10 +128,9 @@ class LogPosition:
         self._prints.clear()
         self._newest_ms = 0
 
-    def is_still(self, serial: int, print_: Print) -> bool:
-        """Whether this is the event that was taken under its number, as far as that is known."""
-        known = self._prints.get(serial)
-        return known is None or same(known, print_)
+    def print_of(self, serial: int) -> Print | None:
+        """Of an event that was taken; None: so long ago that it is not known any more."""
+        return self._prints.get(serial)
 
     def _note(self, serial: int, print_: Print) -> None:
         self._prints[serial] = print_
@@ -158,10 +156,13 @@ class LogPosition:
 def same(one: Print, other: Print) -> bool:
     """Whether two prints are of one event.
 
-    The log may have it some seconds later than the push, and a controller whose time zone was changed shows
-    its old events at other times. An event of a new numbering is further away, and mostly has another code.
+    The log may have it some seconds later than the push. When the time zone of a controller is changed, some
+    show their old events at the same moment, and some at the same time of the day.
     """
-    apart_ms = abs(one[0] - other[0])
-    beside_ms = apart_ms % _ZONE_STEP_MS
-    near = min(beside_ms, _ZONE_STEP_MS - beside_ms) <= _PUSH_AND_LOG_MS and apart_ms <= _ZONE_MOST_MS
-    return one[1:] == other[1:] and (near or 0 in (one[0], other[0]))
+    if one[2:] != other[2:]:
+        return False
+    if 0 in (one[0], other[0]):
+        return True
+    apart_ms = one[0] - other[0]
+    on_the_wall_ms = apart_ms + 60_000 * (one[1] - other[1])
+    return min(abs(apart_ms), abs(on_the_wall_ms)) <= _PUSH_AND_LOG_MS

@@ -11,6 +11,7 @@ from drivers.access.intake import LOG_GAP, LOG_RESTARTED
 from models.times import Clock
 from simulators.access.controller import SimulatedController
 from simulators.access.sections import DoorFault
+from simulators.access.state import State
 from simulators.access.web import Answer
 from simulators.ledger import LedgerWriter, happenings
 from tests.support.clocks import START_MS, fast_clock
@@ -362,6 +363,42 @@ async def test_a_controller_without_a_log_is_listened_to_all_the_same(
     assert gap.data == {"missing": 1, "from_serial": 2, "to_serial": 2, "reason": "no_log"}
     assert [event.data.get("numbering", 0) for event in sink.events if "serial" in event.data] == [0, 0, 1]
     assert not sink.of_kind("device.offline")
+
+
+async def test_a_log_that_ignores_the_number_it_is_asked_for_is_read_by_place(
+    clock: Clock, sink: KeepingSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = State.search
+    monkeypatch.setattr(
+        State, "search", lambda state, condition, most: real(state, {**condition, "beginSerialNo": 1}, most)
+    )
+    async with a_controller(a_section(page_size=7), clock) as controller:
+        rng = random.Random(6)
+        for _ in range(3):
+            busy(controller, 30, rng)
+            async with listening(the_listener(controller.url, clock), sink):
+                await sink.until(lambda: len(set(serials(sink.events))) == controller.state.log.last)
+        check_all_there(controller, sink)
+
+
+async def test_a_log_without_end_is_left_and_looked_at_again_later(
+    clock: Clock, sink: KeepingSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = State.search
+    monkeypatch.setattr(
+        State,
+        "search",
+        lambda state, condition, most: (
+            real(state, {**condition, "beginSerialNo": 1, "searchResultPosition": 0}, most)[0],
+            10**9,
+        ),
+    )
+    async with a_controller(a_section(page_size=7), clock) as controller:
+        busy(controller, 30, random.Random(6))
+        listener = the_listener(controller.url, clock)
+        async with listening(listener, sink):
+            await eventually(lambda: listener.states[0].missed_polls >= 2)
+            await sink.until(lambda: len(serials(sink.events)) == 7)
 
 
 def _not_offered() -> Answer:

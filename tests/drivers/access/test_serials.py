@@ -8,8 +8,8 @@ from drivers.access.serials import LogPosition, Look, same
 DAY_MS = 86_400_000
 
 
-def printed(serial: int) -> tuple[int, int, int]:
-    return (1_790_000_000_000 + 7_777 * serial, 5, serial % 30)
+def printed(serial: int) -> tuple[int, int, int, int]:
+    return (1_790_000_000_000 + 7_777 * serial, 480, 5, serial % 30)
 
 
 def took(position: LogPosition, serial: int) -> bool:
@@ -51,10 +51,10 @@ def test_the_same_number_with_another_event_is_suspicious() -> None:
     position = LogPosition()
     for serial in range(1, 10):
         took(position, serial)
-    at_ms, major, minor = printed(5)
-    assert position.look(5, (at_ms, major, minor)) is Look.KNOWN
-    assert position.look(5, (at_ms, major, minor + 1)) is Look.OTHER
-    assert position.look(5, (at_ms + 3 * DAY_MS, major, minor)) is Look.OTHER
+    at_ms, offset_min, major, minor = printed(5)
+    assert position.look(5, (at_ms, offset_min, major, minor)) is Look.KNOWN
+    assert position.look(5, (at_ms, offset_min, major, minor + 1)) is Look.OTHER
+    assert position.look(5, (at_ms + 3 * DAY_MS, offset_min, major, minor)) is Look.OTHER
 
 
 def test_an_old_number_with_a_time_after_the_newest_is_suspicious_after_a_restart_too() -> None:
@@ -64,15 +64,16 @@ def test_an_old_number_with_a_time_after_the_newest_is_suspicious_after_a_restar
     position.drop_anchor()
     position = LogPosition.from_text(position.text())
     assert position.look(3, printed(3)) is Look.KNOWN
-    assert position.look(3, (printed(499)[0] + 60_000, 5, 1)) is Look.OTHER
+    assert position.look(3, (printed(499)[0] + 60_000, 480, 5, 1)) is Look.OTHER
 
 
 def test_an_event_that_the_log_shows_a_little_later_or_in_another_zone_is_the_same() -> None:
     at_ms = printed(1)[0]
-    assert same((at_ms, 5, 1), (at_ms + 2_000, 5, 1))
-    assert same((at_ms, 5, 1), (at_ms - 8 * 3_600_000 + 1_000, 5, 1))
-    assert not same((at_ms, 5, 1), (at_ms + 400_000, 5, 1))
-    assert not same((at_ms, 5, 1), (at_ms, 5, 2))
+    assert same((at_ms, 480, 5, 1), (at_ms + 2_000, 480, 5, 1))
+    assert same((at_ms, 480, 5, 1), (at_ms, 0, 5, 1))  # at the same moment, in another zone
+    assert same((at_ms, 480, 5, 1), (at_ms + 8 * 3_600_000, 0, 5, 1))  # at the same time of the day
+    assert not same((at_ms, 480, 5, 1), (at_ms + 900_000, 480, 5, 1))
+    assert not same((at_ms, 480, 5, 1), (at_ms, 480, 5, 2))
 
 
 def test_after_a_reset_of_the_controller_all_numbers_are_new() -> None:
