@@ -1,0 +1,129 @@
+"""The command `edge-agent`: sets a gateway up, runs it, and shows what it does.
+
+Exit codes: 0 done, 1 the answer is bad news and says what to do, 2 the command line itself is wrong.
+What a command needs is imported when it runs, so that `--help` is quick.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent.cli.doors import doors
+from edge_agent.cli.options import HERE, Config, Device, Json
+from edge_agent.cli.profiles import profiles
+from edge_agent.cli.scans import scans
+
+app = typer.Typer(
+    help="Read the meters of a building, keep what they say, and bring it to the collector.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(scans, name="scan")
+app.add_typer(profiles, name="profiles")
+app.add_typer(doors, name="door")
+
+
+class Level(StrEnum):
+    """How much is logged."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write gateway.yaml.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Write a commented gateway.yaml to begin with. A file that is there is never touched."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.setup import init as run
+
+    show(lambda: run(folder), as_json=as_json)
+
+
+@app.command()
+def check(config: Config = HERE, as_json: Json = False) -> None:
+    """Check the configuration without opening any device. Exit code 1: it has mistakes."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.setup import check as run
+
+    show(lambda: run(config), as_json=as_json)
+
+
+@app.command()
+def enroll(
+    token: Annotated[
+        str | None, typer.Argument(help="What `collector enrollment-token` gave; - reads it from stdin.")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="A file that holds the token.")] = None,
+    again: Annotated[bool, typer.Option(help="Replace the identity that the gateway has.")] = False,
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
+    """Make this gateway one of a collector's. The token is good for one gateway, once."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.setup import enroll as run
+    from edge_agent.commands.setup import token_from
+
+    if (token is None) == (token_file is None):
+        raise typer.BadParameter("give the token, or --token-file, or - to read it from stdin")
+    show(lambda: run(config, token_from(token, token_file), again=again), as_json=as_json)
+
+
+@app.command()
+def run(
+    config: Config = HERE,
+    log_level: Annotated[Level, typer.Option(help="How much to log to stderr.")] = Level.info,
+    as_json: Annotated[bool, typer.Option("--json", help="Log lines of JSON.")] = False,
+) -> None:
+    """Read, keep and send until SIGTERM or Ctrl-C; then finish what is under way."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.running import run as run_
+
+    show(lambda: run_(config, level=log_level.value, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def status(config: Config = HERE, as_json: Json = False) -> None:
+    """Show how the gateway is; also when it does not run. Exit code 1: something needs somebody."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.status import status as run
+
+    show(lambda: run(config), as_json=as_json)
+
+
+@app.command()
+def read(
+    device: Device,
+    decodings: Annotated[
+        bool, typer.Option("--decodings", help="Show all that the Modbus registers may mean.")
+    ] = False,
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
+    """Read one device at once and show bytes, values and quality. Nothing is stored or sent."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.read import read as run
+
+    show(lambda: run(config, device, with_decodings=decodings), as_json=as_json)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})  # or -5 would be one
+def write(
+    device: Device,
+    point: Annotated[str, typer.Argument(help="A point that its profile lets be set.")],
+    value: Annotated[float, typer.Argument(help="In the unit of the point.")],
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
+    """Set a point, read it back, and keep on record who did it. Exit code 1: it is not known to be set."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.write import write as run
+
+    show(lambda: run(config, device, point, value), as_json=as_json)
