@@ -14,9 +14,7 @@ from cryptography.hazmat.primitives import hashes, hmac
 
 KEY_BYTES: Final = 32
 _PSEUDONYM_BYTES: Final = 16  # no two of a billion cards meet by chance
-_FEWEST_DIGITS: Final = (
-    6  # of a number whose last four may be shown; of a shorter one they are too much
-)
+_FEWEST_DIGITS: Final = 6  # of a number whose last four may be shown; of a shorter one they are too much
 
 Algorithm = Literal["hmac-sha256", "hmac-sm3"]
 _HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {"hmac-sha256": hashes.SHA256, "hmac-sm3": hashes.SM3}
