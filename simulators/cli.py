@@ -77,10 +77,11 @@ def run(
     """Serve everything of a scenario, until Ctrl-C."""
     with Failing(as_json):
         path = Path(scenario)
-        if path.suffix in (".yaml", ".yml"):
+        is_shipped = path.name == scenario and path.stem in scenario_names() and not path.exists()
+        if path.suffix in (".yaml", ".yml") and not is_shipped:
             loaded = load_scenario(path.read_bytes(), str(path))
         else:
-            loaded = shipped_scenario(scenario)
+            loaded = shipped_scenario(path.stem if is_shipped else scenario)
         if free_ports:
             loaded = loaded.on_free_ports()
     serve(loaded, speed=speed, ledger=ledger, keys=keys, as_json=as_json)
