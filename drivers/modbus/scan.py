@@ -138,7 +138,10 @@ class _Search:
                 self._answers[unit] = answer
                 took_s = (answer.received_ms - answer.sent_ms) / 1000
                 self._timeout_s = min(max(self._timeout_s, 3 * took_s), LONGER_TIMEOUT_S)
-        self._late |= {late for exchange in trace for piece in exchange.replies for late in _units_in(piece)}
+        for exchange in trace:
+            for piece in exchange.replies:
+                if piece != exchange.request:  # its echo
+                    self._late |= set(_units_in(piece))
         self.step()
 
 
