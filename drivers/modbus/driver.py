@@ -11,7 +11,7 @@ from drivers.contract import DeviceUnreachable, Exchange, ProfileMismatch
 from drivers.line import ConnectionBroke, ReplyTimeout, UnusableReply
 from drivers.modbus.decode import ReplyDecoder
 from drivers.modbus.link import Answer, Link, Question
-from drivers.modbus.plan import Request, other_reads, plan
+from drivers.modbus.plan import Request, could_be_its_own_reply, other_reads, plan
 from drivers.modbus.write import Writer
 from models.profile import parameter_mistakes
 from models.profile.modbus import ModbusPoint, ModbusProfile
@@ -138,6 +138,10 @@ class ModbusDriver:
 
     async def _read_part(self, part: _Part, cycle: _Cycle) -> None:
         reply = await self._ask(part, cycle)
+        if isinstance(reply, Reason) and not cycle.given_up and self._may_be_hidden(part):
+            for half in self._halves(part):
+                await self._read_part(half, cycle)
+            return
         if isinstance(reply, Reason):
             now_ms = self._clock.now_ms()
             self._fail(part, reply, now_ms, now_ms, cycle)
@@ -218,6 +222,13 @@ class ModbusDriver:
     def _part(self, request: Request, *, may_split: bool = True) -> _Part:
         decoder = ReplyDecoder(request, self._points, self._section, self._parameters, self.device_id)
         return _Part(request, request.question, decoder, may_split)
+
+    def _may_be_hidden(self, part: _Part) -> bool:
+        """Whether the reply may have come and been taken for an echo, which that to a part of it cannot."""
+        request = part.request
+        return could_be_its_own_reply(request.table, request.first, request.count) and bool(
+            self._halves(part)
+        )
 
     def _halves(self, part: _Part) -> list[_Part]:
         """What to ask instead of a refused request; nothing when there is nothing to divide."""

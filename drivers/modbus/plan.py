@@ -89,10 +89,9 @@ def other_reads(
 
 
 def could_be_its_own_reply(table: Table, first: int, count: int) -> bool:
-    """Whether an echo of the request would be a well-formed reply to it.
+    """Whether the reply to a request may equal it, so that it looks like its echo and is not taken.
 
-    So it is for 17 to 24 bits from 0x0300 to 0x03ff: function, then 3, then three bytes. Such a request
-    is never sent, since a line that echoes would otherwise turn addresses into states.
+    So it is for 17 to 24 bits from 0x0300 to 0x03ff: function, then 3, then three bytes.
     """
     return table in BIT_TABLES and first >> 8 == 3 and 17 <= count <= 24
 
@@ -160,8 +159,7 @@ class _Table:
             end = max(end, point.address + point.width)
             if gap > self.max_gap or end - first > self.limit or end > barrier:
                 break
-            if not could_be_its_own_reply(self.table, first, end - first):
-                furthest = position + 1, end - first
+            furthest = position + 1, end - first
         if furthest is not None and furthest not in ends:
             ends.append(furthest)
         return ends

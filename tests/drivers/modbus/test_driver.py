@@ -213,6 +213,82 @@ async def test_bits_of_one_refused_register_are_not_asked_for_one_by_one(
     assert server.requests() == [(READ, 4, 2), (READ, 4, 1), (READ, 5, 1)]
 
 
+async def test_states_that_make_a_reply_equal_its_request_are_read_in_parts(
+    server: ByteServer, drivers: Drivers
+) -> None:
+    """21 coils from 0x0301 on, whose three bytes 01 00 15 say address and count of the request again."""
+    points = [a_point(f"c_{n:02}", 0x0301 + n, table="coil") for n in range(21)]
+    for n in (0, 16, 18, 20):
+        server.words[1, 0x0301 + n] = 1
+    driver = drivers(a_profile(*points, reply_timeout_s=0.1))
+    for _ in range(2):
+        readings = await driver.read()
+        assert [n for n, reading in enumerate(readings) if reading.value == 1.0] == [0, 16, 18, 20]
+        assert {reading.quality for reading in readings} == {Quality.GOOD}
+    assert server.requests()[0] == (1, 0x0301, 21)
+
+
+@pytest.mark.parametrize("bad", [(3, 4), (0, 39), (11, 12, 30), (5, 17, 18, 19, 36)])
+async def test_several_bad_registers_cost_just_their_points_in_the_same_cycle(
+    server: ByteServer, drivers: Drivers, time: VirtualClock, bad: tuple[int, ...]
+) -> None:
+    fill(server)
+    server.refused = {(READ, address): 2 for address in bad}
+    driver = drivers(forty_points())
+    for _ in range(3):
+        readings = await driver.read()
+        assert not_good(readings) == {f"p_{address:02}": Reason.REFUSED for address in bad}
+        assert all(r.value == 1000.0 + n for n, r in enumerate(readings) if n not in bad)
+    server.asked.clear()
+    await driver.read()
+    settled = len(server.asked)
+    assert settled <= 2 * len(bad) + 1  # each bad one alone, and what lies between them
+    await time.advance(SPLIT_LASTS_S)
+    server.asked.clear()
+    assert len(not_good(await driver.read())) == len(bad)
+    assert server.requests()[0] == (READ, 0, 40)
+
+
+async def test_a_bad_register_in_a_gap_and_a_short_device_cost_no_point(
+    server: ByteServer, drivers: Drivers
+) -> None:
+    fill(server, 60)
+    server.refused[READ, 31] = 2
+    server.longest = 9
+    points = [
+        a_point(f"p_{address:02}", address) for address in range(60) if address % 10 < 8 and address != 31
+    ]
+    driver = drivers(a_profile(*points, max_gap=4))
+    for _ in range(3):
+        readings = await driver.read()
+        assert not_good(readings) == {}
+        assert [r.value for r in readings] == [1000.0 + point.address for point in points]
+    server.asked.clear()
+    await driver.read()
+    settled = server.requests()
+    server.asked.clear()
+    await driver.read()
+    assert server.requests() == settled
+
+
+async def test_a_device_that_was_silent_is_asked_one_question_until_it_answers(
+    server: ByteServer, drivers: Drivers
+) -> None:
+    fill(server)
+    server.units = set()
+    profile = a_profile(*(a_point(f"p_{i}", 200 * i) for i in range(4)), reply_timeout_s=0.05, retries=3)
+    driver = drivers(profile)
+    await driver.read()
+    for _ in range(3):
+        server.asked.clear()
+        assert set(not_good(await driver.read()).values()) == {Reason.NO_REPLY}
+        assert server.requests() == [(READ, 0, 1)]
+    server.units = None
+    server.asked.clear()
+    assert not_good(await driver.read()) == {}
+    assert len(server.asked) == 4
+
+
 async def test_a_search_that_the_device_left_unanswered_is_not_remembered(
     server: ByteServer, drivers: Drivers
 ) -> None:

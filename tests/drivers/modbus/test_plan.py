@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.modbus.plan import Request, could_be_its_own_reply, plan
+from drivers.modbus.plan import Request, plan
 from models.profile.modbus import Forbidden, ModbusPoint, ModbusSection
 from tests.support.profiles import a_point
 
@@ -73,15 +73,6 @@ def test_two_thousand_coils_fit_into_one_request() -> None:
     points = [a_point(f"c_{address}", address, table="coil") for address in range(0, 2000)]
     [request] = plan(points, ModbusSection())
     assert (request.count, request.data_bytes) == (2000, 250)
-
-
-def test_bits_that_an_echo_could_answer_are_not_asked_for_together() -> None:
-    points = [a_point(f"c_{address}", address, table="coil") for address in range(0x0300, 0x0314)]
-    requests = plan(points, ModbusSection())
-    assert len(requests) == 2
-    for request in requests:
-        echo = request.pdu
-        assert len(echo) != 2 + request.data_bytes or echo[1] != request.data_bytes
 
 
 def a_map() -> st.SearchStrategy[list[ModbusPoint]]:
@@ -174,22 +165,6 @@ def test_a_plan_is_legal_and_complete_and_no_other_is_cheaper(
         assert request.first + request.count == max(point.address + point.width for point in carried)
     if points:
         assert (len(requests), sum(request.count for request in requests)) == cheapest(points, section)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    addresses=st.sets(st.integers(0x02F0, 0x0410), min_size=1, max_size=60),
-    limit=st.integers(1, 40),
-    gap=st.integers(0, 20),
-)
-def test_no_request_for_bits_could_be_answered_by_its_echo(addresses: set[int], limit: int, gap: int) -> None:
-    points = [a_point(f"c_{address}", address, table="discrete") for address in sorted(addresses)]
-    requests = plan(points, ModbusSection(max_bits=limit, max_gap=gap))
-    assert sum(len(request.points) for request in requests) == len(points)
-    for request in requests:
-        assert request.count <= limit
-        assert not could_be_its_own_reply(request.table, request.first, request.count)
-        assert not (len(request.pdu) == 2 + request.data_bytes and request.pdu[1] == request.data_bytes)
 
 
 def test_some_of_the_points_can_be_planned_alone() -> None:
