@@ -29,7 +29,9 @@ class Leg(msgspec.Struct, frozen=True):
 class Pace(msgspec.Struct, frozen=True):
     """When simulated time begins, in real and simulated terms, and how fast it goes."""
 
-    start_file: str  # holds the real time of the beginning, of CLOCK_MONOTONIC, as soon as there is one
+    start_file: (
+        str  # once it has begun: the real time of the beginning, of CLOCK_MONOTONIC, and the simulated
+    )
     start_ms: int  # simulated, since 1970 UTC
     legs: tuple[Leg, ...]
 
@@ -37,11 +39,11 @@ class Pace(msgspec.Struct, frozen=True):
         """As an argument of another process."""
         return msgspec.json.encode(self).decode()
 
-    def begin(self) -> None:
-        """Let simulated time begin now, in every process."""
+    def begin(self, now_ms: int | None = None) -> None:
+        """Let simulated time begin now, in every process; it is then `now_ms`, if not `start_ms`."""
         file = Path(self.start_file)
         new = file.with_suffix(".new")
-        new.write_text(repr(time.monotonic()))
+        new.write_text(f"{time.monotonic()!r} {self.start_ms if now_ms is None else now_ms}")
         new.rename(file)
 
     @classmethod
@@ -63,6 +65,7 @@ class FastClock:
         self._pace = pace
         self._pieces = _pieces(pace)
         self._real_start_s: float | None = None
+        self._start_ms = pace.start_ms
 
     def simulated_s(self, real_s: float) -> float:
         """How much simulated time has passed after so much real time."""
@@ -89,7 +92,7 @@ class FastClock:
 
     def clock(self) -> Clock:
         return Clock(
-            now_ms=lambda: self._pace.start_ms + round(self.elapsed_s() * 1000),
+            now_ms=self._now_ms,
             monotonic_s=self.elapsed_s,
             sleep=self.sleep,
         )
@@ -97,8 +100,13 @@ class FastClock:
     def _start(self) -> float | None:
         if self._real_start_s is None:
             with contextlib.suppress(FileNotFoundError):
-                self._real_start_s = float(Path(self._pace.start_file).read_text())
+                real_s, start_ms = Path(self._pace.start_file).read_text().split()
+                self._real_start_s, self._start_ms = float(real_s), int(start_ms)
         return self._real_start_s
+
+    def _now_ms(self) -> int:
+        elapsed_s = self.elapsed_s()  # reads the file, if it is there now
+        return self._start_ms + round(elapsed_s * 1000)
 
 
 def _pieces(pace: Pace) -> Sequence[_Piece]:

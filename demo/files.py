@@ -33,6 +33,8 @@ NAMES = {
     "rack-meter-2": "二层配电箱",
     "line-meter-1": "三层配电箱",
     "line-meter-2": "四层配电箱",
+    "line-contacts": "配电间开关量",
+    "line-climate": "机房环境",
     "grid-meter-1": "供电局总表",
     "grid-meter-2": "值班室电表",
     "water-1": "总水表",
@@ -43,6 +45,9 @@ NAMES = {
     "ble-ruuvi-1": "机房温湿度",
     "door-1": "东门门禁",
     "reader-1": "机房读卡器",
+    "reader-2": "档案室读卡器",
+    **{f"bay-{n}": f"{n}号车位" for n in range(1, 7)},
+    **{f"ramp-{n}": f"坡道{n}号车位" for n in range(1, 3)},
     "parking-1-zone": "地面停车场",
     "zone-controller-1": "地下车位控制器",
 }

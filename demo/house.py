@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,10 @@ async def open_house(
     every_s: float | None,
     collector: Path,
     name: str,
+    begins_at: Callable[[], int],
 ) -> House:
-    """Build it in `folder`, enrol it, and let its time begin. `every_s`: how often all of it is read.
+    """Build it in `folder`, enrol it, and let its time begin. `every_s`: how often all of it is read;
+    `begins_at` says what time it is then.
 
     Raises PartFailed.
     """
@@ -77,7 +80,7 @@ async def open_house(
     house = House(simulated, agent, ledger, config, health_port)
     await house.agent_is_ready()
     await asyncio.sleep(_LISTENS_WITHIN_S)  # what is said before it listens, it cannot hear
-    await asyncio.to_thread(pace.begin)
+    await asyncio.to_thread(pace.begin, begins_at())
     return house
 
 

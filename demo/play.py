@@ -16,6 +16,7 @@ from models.times import utc_text
 EXPECTED = {("consumption", "m-09"), ("stuck", "m-13")}
 """Detector and device: the scenario has one meter with a true anomaly, and one that is stuck."""
 
+_ANNEX = "A second gateway reads one of everything: serial lines, Bluetooth, doors, parking."
 _ALERTS_WITHIN_S = 25.0  # real; the anomaly begins half an hour after the evening does
 _CALM_S = 4.0  # real, after the last fault: time to make up for it
 
@@ -68,8 +69,8 @@ async def play_once(stage: Stage, console: Console, history_s: float) -> Outcome
     outcome = Outcome(Tally(), [], 0, 0)
     async with Api(stage.page, stage.token) as api:
         await _history(stage, console, history_s)
-        await stage.open_annex()
-        console.print("A second gateway reads one of everything: serial lines, Bluetooth, doors, parking.")
+        await stage.open_annex(False)
+        console.print(_ANNEX)
         await _until_expected(stage, api, console)
         await _faults(stage, console, outcome)
         await asyncio.sleep(_CALM_S)

@@ -31,7 +31,8 @@ class Stage:
     page: str
     token: str
     houses: list[House]
-    open_annex: Callable[[], Awaitable[None]]  # a second gateway, with one of everything
+    open_annex: Callable[[bool], Awaitable[None]]
+    """A second gateway, with one of everything; True: at the time that it is elsewhere, too."""
 
     def check(self) -> None:
         """Raise PartFailed when a part has ended that nobody killed."""
@@ -65,11 +66,18 @@ async def stage(folder: Path, pace: Pace, annex: Pace, *, http_port: int) -> Asy
         token = await command("collector", "api-token", "--dir", str(home), "--name", "demo", *scopes)
         houses: list[House] = []
 
-        async def open_annex() -> None:
+        async def open_annex(at_the_same_time: bool) -> None:
             at = folder / "annex"
             houses.append(
                 await open_house(
-                    opened, at, annex, scenario="building", every_s=None, collector=home, name="门厅网关"
+                    opened,
+                    at,
+                    annex,
+                    scenario="building",
+                    every_s=None,
+                    collector=home,
+                    name="门厅网关",
+                    begins_at=FastClock(pace).clock().now_ms if at_the_same_time else lambda: annex.start_ms,
                 )
             )
 
@@ -82,6 +90,7 @@ async def stage(folder: Path, pace: Pace, annex: Pace, *, http_port: int) -> Asy
                 every_s=READ_EVERY_S,
                 collector=home,
                 name="机房网关",
+                begins_at=lambda: pace.start_ms,
             )
         )
         yield Stage(

@@ -118,7 +118,7 @@ async def readings(
     return {
         "kind": "line",
         "zone": owner.timezone,
-        "unit": about.unit,
+        "unit": words.unit(about.unit),
         "decimals": about.decimals,
         "from": from_ms / 1000,
         "to": to_ms / 1000,

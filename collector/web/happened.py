@@ -9,12 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from collector.store.schema import event
 from collector.web.event_names import event_title, fact_title, fact_value
 from collector.web.render import Words
+from collector.web.texts import Language
 from models.inventory import DEVICE_DESCRIBED
 
 SHOWN: Final = 40
 FACTS: Final = 6
 LONGEST: Final = 40
 _TIMES = "_ms"  # how the names of times end: the moment of the event is shown already
+_FIRST: Final = ("reason", "state", "was", "bay", "door_name", "door", "direction", "credential", "last4")
+"""What a person looks for first."""
+
+_SILENT: Final = frozenset({"history", "code", "serial", "numbering"})
+_HASHES: Final = frozenset({"pseudonym", "person"})
+_HASH_SHOWN: Final = 8  # hex digits are enough to tell two people of a day apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +55,12 @@ def _told(measured_ms: int, kind: str, facts: Any, words: Words) -> Happened:
     data: dict[Any, Any] = facts if isinstance(facts, dict) else {}
     language = words.language
     plain = [
-        (fact_title(str(name), language)[:LONGEST], fact_value(value, language)[:LONGEST])
-        for name, value in data.items()
-        if isinstance(value, str | int | float) and value != "" and not _is_silent(str(name))
+        (fact_title(name, language)[:LONGEST], _value(name, value, language)[:LONGEST])
+        for name, value in sorted(data.items(), key=lambda fact: _rank(str(fact[0])))
+        if isinstance(name, str)
+        and isinstance(value, str | int | float)
+        and value != ""
+        and not (name in _SILENT or name.endswith(_TIMES) or (name == "door" and "door_name" in data))
     ]
     return Happened(
         measured_ms=measured_ms,
@@ -61,5 +71,10 @@ def _told(measured_ms: int, kind: str, facts: Any, words: Words) -> Happened:
     )
 
 
-def _is_silent(name: str) -> bool:
-    return name == "history" or name.endswith(_TIMES)
+def _rank(name: str) -> int:
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+
+def _value(name: str, value: object, language: Language) -> str:
+    text = fact_value(value, language)
+    return f"{text[:_HASH_SHOWN]}…" if name in _HASHES else text

@@ -57,6 +57,10 @@ class Words:
     def number(self, value: float | None, decimals: int = 2) -> str:
         return _NO_VALUE if value is None else f"{value:,.{max(0, decimals)}f}"
 
+    def unit(self, unit: str) -> str:
+        """As people see it: a plain number has none."""
+        return "" if unit == "1" else unit
+
     def amount(self, value: float | None, unit: str) -> str:
         """A sum, with as many digits as a person reads at a glance."""
         if value is None:

@@ -63,7 +63,7 @@ def _describe_point(point: Point, factor: float) -> PointDescription:
         unit=point.unit,
         kind=point.kind,
         item_code=point.item_code,
-        decimals=point.decimals,
+        decimals=0 if point.kind == "state" else point.decimals,
         modulus=point.modulus and point.modulus * factor,
         max_rate_per_h=point.max_rate_per_h and point.max_rate_per_h * factor,
     )
