@@ -113,10 +113,8 @@ Ctrl-C ends it.
     )
     while not stop.is_set():
         if len(stage.houses) == 1 and stage.clock.elapsed_s() >= history_s:
-            await stage.open_annex()
-            console.print(
-                "A second gateway reads one of everything: serial lines, Bluetooth, doors, parking."
-            )
+            await stage.open_annex(True)
+            console.print(_ANNEX)
         for part in (stage.collector, *(house.agent for house in stage.houses)):
             if part.has_ended:
                 console.print(f"The {part.name} has ended; starting it again.")
