@@ -25,6 +25,7 @@ DEVICE: dict[str, Any] = {
     "profile": "eastron-sdm630",
     "profile_version": "1",
     "period_s": 60.0,
+    "unauthenticated": False,
 }
 
 POINT: dict[str, Any] = {

@@ -165,6 +165,7 @@ async def devices(
             profile=row.profile or None,
             profile_version=row.profile_version or None,
             period_s=row.period_s,
+            unauthenticated=bool(row.unauthenticated),
         )
         for row in rows
     ]

@@ -70,6 +70,7 @@ class DeviceItem(BaseModel):
     profile: str | None = Field(description="null until its gateway has described it")
     profile_version: str | None
     period_s: float | None = Field(description="how often it is read")
+    unauthenticated: bool = Field(description="nothing proves who sends its values, as of some radios")
 
 
 class PointItem(BaseModel):

@@ -55,13 +55,14 @@ class GatewayInventory:
         """Take over what is said, unless something later has been said before."""
         device = self._device(description.device_id)
         newer = self._connection.execute(
-            "UPDATE device SET name = ?, profile = ?, profile_version = ?, period_s = ?, described_ms = ?5 "
-            "WHERE site_id = ? AND id = ? AND coalesce(described_ms, ?5) <= ?5",
+            "UPDATE device SET name = ?, profile = ?, profile_version = ?, period_s = ?, "
+            "unauthenticated = ?, described_ms = ?6 WHERE site_id = ? AND id = ? AND coalesce(described_ms, ?6) <= ?6",
             (
                 description.name,
                 description.profile,
                 description.profile_version,
                 description.period_s,
+                int(description.unauthenticated),
                 at_ms,
                 self._site_id,
                 device,

@@ -151,6 +151,9 @@ device = Table(
     Column("profile", Text, nullable=False, server_default=""),  # "" until the gateway has described it
     Column("profile_version", Text, nullable=False, server_default=""),
     Column("period_s", Real, nullable=True),
+    Column(
+        "unauthenticated", Flag, nullable=False, server_default="0"
+    ),  # nothing proves who sends its values
     _ms("described_ms", nullable=True),  # time of the description above; an older one changes nothing
     UniqueConstraint("site_id", "gateway_id", "device_id"),
 )

@@ -116,6 +116,11 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "device.period": ("采集周期", "Read every"),
     "device.id": ("编号", "Id"),
     "device.unknown_profile": ("网关尚未描述", "not described yet"),
+    "device.unauthenticated": ("来源未验证", "unauthenticated"),
+    "device.unauthenticated.hint": (
+        "这种无线设备的数据没有来源证明，附近的任何发射器都可以伪造。",
+        "Nothing proves who sends these values: any transmitter nearby could make them up.",
+    ),
     "device.happened": ("最近事件", "What happened"),
     "device.when": ("时间", "When"),
     "device.what": ("事件", "What"),

@@ -21,7 +21,12 @@ Rows = Callable[..., list[Any]]
 
 
 def described(
-    device: str = "meter-01", *, name: str = "1号楼总表", at_ms: int = NOW_MS, unit: str = "V"
+    device: str = "meter-01",
+    *,
+    name: str = "1号楼总表",
+    at_ms: int = NOW_MS,
+    unit: str = "V",
+    unauthenticated: bool = False,
 ) -> Event:
     point = PointDescription(name="voltage_v", unit=unit, kind="gauge", decimals=1)
     counter = PointDescription(
@@ -34,6 +39,7 @@ def described(
         profile_version="1",
         period_s=60,
         points=(point, counter),
+        unauthenticated=unauthenticated,
     )
     data = msgspec.to_builtins(description)
     return Event(device_id=device, kind=DEVICE_DESCRIBED, data=data, measured_ms=at_ms, received_ms=at_ms)
@@ -280,6 +286,17 @@ async def test_an_older_description_that_arrives_late_changes_nothing(
     )
     assert rows("SELECT name FROM device") == ["new"]
     assert rows("SELECT unit FROM point WHERE name = 'voltage_v'") == ["V"]
+
+
+async def test_whether_anything_proves_who_sends_is_kept_with_the_device(
+    intake: Intake, sender: Sender, rows: Rows
+) -> None:
+    told = [described("meter-01"), described("radio-01", unauthenticated=True)]
+    await intake.accept(sender.seal(told).body, sender.gateway_id)
+    assert rows("SELECT device_id, unauthenticated FROM device ORDER BY id") == [
+        ("meter-01", 0),
+        ("radio-01", 1),
+    ]
 
 
 async def test_gateways_of_one_site_may_name_their_devices_alike(

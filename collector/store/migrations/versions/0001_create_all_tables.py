@@ -95,6 +95,12 @@ def upgrade() -> None:
         sa.Column("profile", sa.Text(), server_default="", nullable=False),
         sa.Column("profile_version", sa.Text(), server_default="", nullable=False),
         sa.Column("period_s", Real, nullable=True),
+        sa.Column(
+            "unauthenticated",
+            sa.Boolean().with_variant(sa.Integer(), "sqlite"),
+            server_default="0",
+            nullable=False,
+        ),
         sa.Column("described_ms", BigInt, nullable=True),
         sa.PrimaryKeyConstraint("site_id", "id", name=op.f("pk_device")),
         sa.UniqueConstraint(
