@@ -56,7 +56,8 @@ class GatewayInventory:
         device = self._device(description.device_id)
         newer = self._connection.execute(
             "UPDATE device SET name = ?, profile = ?, profile_version = ?, period_s = ?, "
-            "unauthenticated = ?, described_ms = ?6 WHERE site_id = ? AND id = ? AND coalesce(described_ms, ?6) <= ?6",
+            "unauthenticated = ?, described_ms = ?6 "
+            "WHERE site_id = ? AND id = ? AND coalesce(described_ms, ?6) <= ?6",
             (
                 description.name,
                 description.profile,
