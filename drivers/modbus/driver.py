@@ -1,6 +1,6 @@
 """Reads one Modbus device: runs the plan, and finds out which registers it refuses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, cast
@@ -11,10 +11,10 @@ from drivers.contract import DeviceUnreachable, Exchange, ProfileMismatch
 from drivers.line import ConnectionBroke, ReplyTimeout, UnusableReply
 from drivers.modbus.decode import ReplyDecoder
 from drivers.modbus.link import Answer, Link, Question
-from drivers.modbus.plan import Request, could_be_its_own_reply, other_reads, plan
+from drivers.modbus.plan import Request, could_be_its_own_reply, other_reads, places_to_cut, plan
 from drivers.modbus.write import Writer
 from models.profile import parameter_mistakes
-from models.profile.modbus import ModbusPoint, ModbusProfile
+from models.profile.modbus import ModbusProfile
 from models.reading import Quality, Reading, Reason
 from models.times import Clock
 
@@ -137,7 +137,11 @@ class ModbusDriver:
         return cast(list[Reading], cycle.readings)  # each point is in one block, and each part filled its own
 
     async def _read_part(self, part: _Part, cycle: _Cycle) -> None:
-        reply = await self._ask(part, cycle)
+        pieces = self._pieces(part)
+        reply = None if pieces and not cycle.given_up else await self._ask(part, cycle)
+        if reply is None:
+            await self._read_pieces(part, pieces or self._pieces(part), cycle)
+            return
         if isinstance(reply, Reason) and not cycle.given_up and self._may_be_hidden(part):
             for half in self._halves(part):
                 await self._read_part(half, cycle)
@@ -161,14 +165,29 @@ class ModbusDriver:
         for half in halves:
             await self._read_part(half, cycle)
 
-    async def _ask(self, part: _Part, cycle: _Cycle) -> Answer | Reason:
-        """The reply, or why there is none. A device that was silent just now gets no second attempt."""
+    async def _read_pieces(self, part: _Part, pieces: list[_Part], cycle: _Cycle) -> None:
+        """Read a part in pieces, without a memory of that unless one of them is refused."""
+        before = len(cycle.leaves)
+        for piece in pieces:
+            await self._read_part(piece, cycle)
+        outcomes = {good for _, good in cycle.leaves[before:]}
+        if False not in outcomes:
+            cycle.leaves[before:] = [(part, None not in outcomes or None)]
+
+    async def _ask(self, part: _Part, cycle: _Cycle) -> Answer | Reason | None:
+        """The reply, or why there is none; None when the next attempt is better made in pieces.
+
+        A device that was silent just now gets no second attempt.
+        """
         if cycle.given_up:
             return cycle.given_up
         attempts = 1 + (self._section.retries if cycle.unanswered == 0 else 0)
         reason = Reason.NO_REPLY
         broke = False
         while attempts > 0:
+            if cycle.unanswered == 0 and reason is not Reason.UNREACHABLE and self._pieces(part):
+                cycle.unanswered += 1
+                return None
             attempts -= 1
             try:
                 reply = await self._link.request(
@@ -230,14 +249,37 @@ class ModbusDriver:
             self._halves(part)
         )
 
+    def _pieces(self, part: _Part) -> list[_Part]:
+        """What to ask instead where an earlier question is unanswered whose late reply would look the same.
+
+        Pieces look different, since they are shorter. Nothing when that is not so, or cannot be helped.
+        """
+        if self._link.is_certain(self._unit, part.question):
+            return []
+        found: list[Request] = []
+        for cut in places_to_cut(self._points, part.request.points):
+            requests = self._divided(part, cut)
+            if all(self._link.is_certain(self._unit, request.question) for request in requests):
+                found = found or requests
+                if len({request.question.begins for request in requests}) == len(requests):
+                    found = requests
+                    break
+        return [self._part(request, may_split=part.may_split) for request in found]
+
     def _halves(self, part: _Part) -> list[_Part]:
         """What to ask instead of a refused request; nothing when there is nothing to divide."""
-        indexes = part.request.points
-        cut = _middle(self._points, indexes)
-        if not part.may_split or not cut:
+        cuts = places_to_cut(self._points, part.request.points)
+        if not part.may_split or not cuts:
             return []
-        halves = (indexes[:cut], indexes[cut:])
-        return [self._part(request) for half in halves for request in plan(self._points, self._section, half)]
+        return [self._part(request) for request in self._divided(part, cuts[0])]
+
+    def _divided(self, part: _Part, cut: int) -> list[Request]:
+        indexes = part.request.points
+        return [
+            request
+            for half in (indexes[:cut], indexes[cut:])
+            for request in plan(self._points, self._section, half)
+        ]
 
     def _remember(self, block: _Block, leaves: list[tuple[_Part, bool | None]]) -> None:
         """Ask in these parts from now on, so that what is refused costs one request and not a search.
@@ -261,16 +303,3 @@ class ModbusDriver:
             block.parts += [
                 self._part(request, may_split=bool(good)) for request in plan(self._points, section, indexes)
             ]
-
-
-def _middle(points: Sequence[ModbusPoint], indexes: Sequence[int]) -> int:
-    """Where to divide points in the order of their addresses; 0 when all lie over the same registers."""
-    end = 0
-    cuts: list[int] = []
-    for position, index in enumerate(indexes):
-        if position and points[index].address >= end:
-            cuts.append(position)
-        end = max(end, points[index].address + points[index].width)
-    if not cuts and len({(points[index].address, points[index].width) for index in indexes}) > 1:
-        cuts = [len(indexes) // 2]
-    return min(cuts, key=lambda cut: abs(2 * cut - len(indexes)), default=0)

@@ -44,6 +44,9 @@ class Link(Protocol):
     async def detach(self, user: object) -> None:
         """Give up the link; it closes with its last user. Safe without `attach`."""
 
+    def is_certain(self, unit: int, question: Question) -> bool:
+        """Whether a reply to the question could be nothing else, in whatever order late replies come in."""
+
     async def request(
         self,
         unit: int,

@@ -6,7 +6,8 @@ proves that everything older has come or never will.
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from drivers.modbus.link import Question
 
@@ -21,9 +22,11 @@ FROM_BETWEEN: Final = (10, 11)
 """Those of a gateway in its own name: the unit may still answer."""
 
 
-class _Debt(NamedTuple):
+@dataclass(slots=True)
+class _Debt:
     question: Question
     until_s: float
+    in_order: bool = False  # something newer was answered since
 
 
 class Owed:
@@ -38,23 +41,34 @@ class Owed:
 
     def settle(self) -> None:
         """A reply has come that can only belong to the newest question."""
-        self._debts.clear()
+        for debt in self._debts:
+            debt.in_order = True
+
+    def forget_the_old(self, now_s: float) -> None:
+        if self._debts:
+            self._debts = [debt for debt in self._debts if debt.until_s > now_s]
+
+    def is_certain(self, question: Question, now_s: float) -> bool:
+        """Whether its reply could not be mistaken for an owed one, whatever order they come in."""
+        self.forget_the_old(now_s)
+        return all(debt.question.begins != question.begins for debt in self._debts)
+
+    def may_ask(self, question: Question) -> bool:
+        """Whether its reply could not be mistaken for an owed one, as they come in order."""
+        return all(debt.in_order or debt.question.begins != question.begins for debt in self._debts)
+
+    def may_refuse(self, question: Question) -> bool:
+        """Whether an exception to it could not be mistaken for an owed one, as they come in order."""
+        return all(debt.in_order or debt.question.function != question.function for debt in self._debts)
 
     def is_owed(self, function: int) -> bool:
         """Whether a frame with this function code, or an exception to it, may be a late reply."""
         return any(debt.question.function == function & 0x7F for debt in self._debts)
 
-    def forget_the_old(self, now_s: float) -> None:
-        self._debts = [debt for debt in self._debts if debt.until_s > now_s]
-
-    def may_ask(self, question: Question) -> bool:
-        """Whether its reply could not be mistaken for an owed one."""
-        return all(debt.question.begins != question.begins for debt in self._debts)
-
-    def may_refuse(self, question: Question) -> bool:
-        """Whether an exception to it could not be mistaken for an owed one."""
-        return all(debt.question.function != question.function for debt in self._debts)
-
     def another(self, others: Iterable[Question]) -> Question | None:
-        """The first of these reads whose reply looks unlike all that is owed."""
-        return next((read for read in others if self.may_ask(read)), None)
+        """The first of these reads whose reply looks unlike all that is owed, or else unlike the newest."""
+        candidates = list(others)
+        for read in candidates:
+            if all(debt.question.begins != read.begins for debt in self._debts):
+                return read
+        return next((read for read in candidates if self.may_ask(read)), None)

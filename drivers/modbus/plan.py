@@ -62,6 +62,22 @@ def plan(
     return requests
 
 
+def places_to_cut(points: Sequence[ModbusPoint], indexes: Sequence[int]) -> list[int]:
+    """Where points in the order of their addresses can be divided without one being in two parts.
+
+    The nearest to the middle comes first. Empty when all lie over the same registers.
+    """
+    end = 0
+    cuts: list[int] = []
+    for position, index in enumerate(indexes):
+        if position and points[index].address >= end:
+            cuts.append(position)
+        end = max(end, points[index].address + points[index].width)
+    if not cuts and len({(points[index].address, points[index].width) for index in indexes}) > 1:
+        cuts = [len(indexes) // 2]
+    return sorted(cuts, key=lambda cut: abs(2 * cut - len(indexes)))
+
+
 def other_reads(
     request: Request, planned: Sequence[Request], points: Sequence[ModbusPoint], section: ModbusSection
 ) -> Iterator[Question]:

@@ -14,10 +14,11 @@ from drivers.modbus.owed import FROM_BETWEEN, OWN_REFUSALS, Owed
 class RtuLink:
     """A `Link` on a line. Make one for each line: it knows what every unit still owes.
 
-    When a unit owes a reply that would look like the one to the next question, another read is asked first,
-    whose reply looks different: a unit answers in order, so that reply proves that nothing older will come.
-    An exception proves it only when no exception to the same function is owed and the unit itself gave it.
-    Where no such read is left, the unit is not asked until its debts are too old to be paid.
+    Best is a question whose reply looks like none that is owed, see `is_certain`. When one is asked that is
+    not so, another read goes before it, whose reply looks different: units answer in order, so that reply
+    says that nothing older will come. An exception says it only when no exception to the same function is
+    owed and the unit itself gave it. Where no such read is left, the unit is not asked until what it owes
+    is too old to come.
     """
 
     def __init__(self, line: Line) -> None:
@@ -38,6 +39,10 @@ class RtuLink:
     async def detach(self, user: object) -> None:
         """See `Link`."""
         await self._line.detach(user)
+
+    def is_certain(self, unit: int, question: Question) -> bool:
+        """See `Link`."""
+        return self._owed[unit].is_certain(question, asyncio.get_running_loop().time())
 
     async def request(
         self,

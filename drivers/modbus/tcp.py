@@ -55,6 +55,10 @@ class ModbusTcpLink:
             wire.abort()
             await wire.closed
 
+    def is_certain(self, unit: int, question: Question) -> bool:
+        """See `Link`. Transactions tell late replies apart."""
+        return True
+
     async def request(
         self,
         unit: int,
@@ -62,7 +66,7 @@ class ModbusTcpLink:
         timeout_s: float,
         trace: list[Exchange] | None = None,
         *,
-        others: Iterable[Question] = (),  # not needed: transactions tell late replies apart
+        others: Iterable[Question] = (),
     ) -> Answer:
         """See `Link`."""
         async with self._lock:

@@ -26,9 +26,13 @@ class Port(Protocol):
 
 
 class Say(Protocol):
-    """Put bytes on the line, `after_s` real seconds later than the device would at once."""
+    """Puts what a device (`who`) says on the line, one thing behind the other."""
 
-    def __call__(self, data: bytes, *, after_s: float = 0.0) -> None: ...
+    def __call__(self, data: bytes, *, after_s: float = 0.0, who: str = "") -> None:
+        """`after_s`: real seconds later than the device would at once."""
+
+    def is_speaking(self, who: str) -> bool:
+        """Whether a device has not yet said all it has to. It hears nothing meanwhile."""
 
 
 class Talker(Protocol):
@@ -63,6 +67,7 @@ class SerialLine:
         self._clock, self._ledger, self._wire_sleep = clock, ledger, wire_sleep
         self._connection: int | None = None
         self._speaking: set[asyncio.Task[None]] = set()
+        self._last_said: dict[str, asyncio.Task[None]] = {}
         port.heard, port.left = self._heard, self._left
 
     async def open(self) -> None:
@@ -83,28 +88,34 @@ class SerialLine:
             self.port.send(request)
         spent_s = len(request) * self._byte_s + self._turnaround_s
 
-        def say(data: bytes, *, after_s: float = 0.0) -> None:
-            nonlocal spent_s
-            if not spent_s and not after_s:
-                self.port.send(data)
-                return
-            task = asyncio.get_running_loop().create_task(
-                self._speak(data, spent_s + after_s), name="a reply"
-            )
-            self._speaking.add(task)
-            task.add_done_callback(self._speaking.discard)
-            spent_s += len(data) * self._byte_s  # what is said next follows
-
         for talker in self._talkers:
-            talker.hear(request, self._connection, say)
+            talker.hear(request, self._connection, _Saying(self, spent_s))
+
+    def is_speaking(self, who: str) -> bool:
+        """See `Say`."""
+        last = self._last_said.get(who)
+        return last is not None and not last.done()
+
+    def say(self, data: bytes, after_s: float, who: str) -> None:
+        """See `Say`; here `after_s` counts from now."""
+        if not after_s and not self.is_speaking(who):
+            self.port.send(data)
+            return
+        before = self._last_said[who] if self.is_speaking(who) else None
+        task = asyncio.get_running_loop().create_task(self._speak(data, after_s, before), name="a reply")
+        self._last_said[who] = task
+        self._speaking.add(task)
+        task.add_done_callback(self._speaking.discard)
 
     def _left(self) -> None:
         if self._ledger is not None and self._connection is not None:
             self._ledger.closed(self._clock.now_ms(), self._connection)
         self._connection = None
 
-    async def _speak(self, data: bytes, after_s: float) -> None:
+    async def _speak(self, data: bytes, after_s: float, before: asyncio.Task[None] | None) -> None:
         late_s = await self._wait(after_s, 0.0)
+        if before is not None:
+            await asyncio.wait([before])
         for at in range(0, len(data), CHUNK):
             piece = data[at : at + CHUNK]
             if self._byte_s:
@@ -123,3 +134,16 @@ class SerialLine:
         began_s = loop.time()
         await self._wire_sleep(wanted_s)
         return max(0.0, loop.time() - began_s - wanted_s)
+
+
+class _Saying:
+    """A `Say` for the answers to one request, which has taken its time."""
+
+    def __init__(self, line: SerialLine, spent_s: float) -> None:
+        self._line, self._spent_s = line, spent_s
+
+    def __call__(self, data: bytes, *, after_s: float = 0.0, who: str = "") -> None:
+        self._line.say(data, self._spent_s + after_s, who)
+
+    def is_speaking(self, who: str) -> bool:
+        return self._line.is_speaking(who)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from models.times import Clock
@@ -43,6 +44,12 @@ class Answer(NamedTuple):
     refused: str = ""  # how, when it is an error
 
 
+class Speak(Protocol):
+    """`Say` of one meter."""
+
+    def __call__(self, data: bytes, *, after_s: float = 0.0) -> None: ...
+
+
 Q = TypeVar("Q")
 M = TypeVar("M", bound=OnLine)
 
@@ -81,8 +88,10 @@ class MeterTalker(ABC, Generic[M, Q]):
             for meter in self.meters:
                 if self._is_meant(request, meter):
                     fault = line_fault or meter.faults.strike(at_ms)
-                    if not self._is_away(meter, at_ms):
-                        self._serve(meter, request, connection, say, fault)
+                    if say.is_speaking(meter.id):
+                        self._overhear(meter, request, connection)
+                    elif not self._is_away(meter, at_ms):
+                        self._serve(meter, request, connection, partial(say, who=meter.id), fault)
 
     @abstractmethod
     def _take(self, stream: bytearray) -> list[Q]:
@@ -118,7 +127,13 @@ class MeterTalker(ABC, Generic[M, Q]):
             )
         return self._shapes[meter.id, di]
 
-    def _serve(self, meter: M, request: Q, connection: int, say: Say, fault: Fault | None) -> None:
+    def _overhear(self, meter: M, request: Q, connection: int) -> None:
+        """It is still busy with an answer before, and hears no question meanwhile."""
+        answer = self._answer(meter, request, self._clock.now_ms(), is_spoiled=True)
+        if answer is not None:
+            self._spoil(answer, connection, "lost")
+
+    def _serve(self, meter: M, request: Q, connection: int, say: Speak, fault: Fault | None) -> None:
         is_spoiled = fault is not None and not fault.is_after_the_deed
         answer = self._answer(meter, request, self._clock.now_ms(), is_spoiled=is_spoiled)
         if answer is None:
@@ -152,7 +167,7 @@ class MeterTalker(ABC, Generic[M, Q]):
             self._spoil(answer, connection, fault.kind)
         say(wake + answer.frame, after_s=after_s)
 
-    def _misbehave(self, meter: M, request: Q, answer: bytes, fault: Fault, say: Say) -> None:
+    def _misbehave(self, meter: M, request: Q, answer: bytes, fault: Fault, say: Speak) -> None:
         roll = chance(self._key, self.requests)
         match fault.kind:
             case "foreign_unit":

@@ -20,11 +20,19 @@ class Said:
         """What is said at once in answer to a request."""
         at_once: list[bytes] = []
 
-        def say(data: bytes, *, after_s: float = 0.0) -> None:
-            if after_s:
-                self.later.append((after_s, data))
-            else:
-                at_once.append(data)
-
-        self._talker.hear(request, 1, say)
+        self._talker.hear(request, 1, _Saying(at_once, self.later))
         return at_once
+
+
+class _Saying:
+    def __init__(self, at_once: list[bytes], later: list[tuple[float, bytes]]) -> None:
+        self._at_once, self._later = at_once, later
+
+    def __call__(self, data: bytes, *, after_s: float = 0.0, who: str = "") -> None:
+        if after_s:
+            self._later.append((after_s, data))
+        else:
+            self._at_once.append(data)
+
+    def is_speaking(self, who: str) -> bool:
+        return False
