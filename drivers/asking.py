@@ -36,12 +36,16 @@ class Cycle:
 
 
 class Asker:
-    """Asks on behalf of one device. A device that was silent just now gets no second attempt."""
+    """Asks on behalf of one device. A device that was silent just now gets no second attempt.
+
+    One that was given up for its silence is asked one question, once, before all the others.
+    """
 
     def __init__(self, line: Line, *, who: str, timeout_s: float, retries: int) -> None:
         """`who` is what messages call the device."""
         self.line = line
         self._who, self._timeout_s, self._retries = who, timeout_s, retries
+        self._was_silent = False
         self._open: dict[bytes, list[tuple[float, Cycle]]] = {}  # questions that nobody has answered
 
     async def ask(self, attempt: Attempt, cycle: Cycle, *, same: bytes | None = None) -> Reply | Reason:
@@ -62,6 +66,8 @@ class Asker:
     async def _ask(self, attempt: Attempt, cycle: Cycle, same: bytes | None) -> Reply | Reason:
         if cycle.given_up:
             return cycle.given_up
+        if self._was_silent:
+            cycle.unanswered = max(cycle.unanswered, SILENT_IN_A_ROW - 1)
         attempts = 1 + (self._retries if cycle.unanswered == 0 else 0)
         reason = Reason.NO_REPLY
         broke = False
@@ -83,10 +89,12 @@ class Asker:
                 break
             else:
                 cycle.unanswered = 0
+                self._was_silent = False
                 return reply
         cycle.unanswered += 1
         if reason is Reason.UNREACHABLE or cycle.unanswered >= SILENT_IN_A_ROW:
             cycle.given_up = reason
+            self._was_silent = reason is Reason.NO_REPLY
         return reason
 
     async def _ask_once(self, attempt: Attempt, cycle: Cycle, same: bytes | None) -> Reply:
