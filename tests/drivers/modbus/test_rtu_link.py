@@ -8,13 +8,14 @@ import pytest
 
 from drivers.contract import Exchange
 from drivers.line import ReplyTimeout, UnusableReply
+from drivers.modbus.driver import make_driver
 from drivers.modbus.link import Question, reading
 from drivers.modbus.owed import LATE_LIMIT_S
 from drivers.modbus.plan import Request, other_reads
 from drivers.modbus.rtu_link import RtuLink
 from models.profile.modbus import Forbidden, ModbusSection
 from models.times import Clock
-from tests.support.profiles import a_point
+from tests.support.profiles import a_point, a_profile
 from tests.support.rtu_bus import MemoryLine, RtuBus, Said, registers_unit, sealed
 from tests.support.virtual_loop import in_virtual_time
 
@@ -216,3 +217,31 @@ def test_other_reads_hold_whole_points_and_touch_nothing_that_is_forbidden() -> 
         "0300000002", "0300000008", "0300000002", "0300000008", "0400140001",  # beginnings
         "2b0e0100", "0200000001", "0300000001", "0400000001",  # answered in any case; no coil
     ]  # fmt: skip
+
+
+def test_after_a_lost_reply_the_device_is_read_in_pieces_that_no_late_one_resembles() -> None:
+    """The late reply comes out of order, between the answers to the pieces."""
+
+    async def scenario(bench: Bench) -> None:
+        points = [a_point(f"p_{n}", 2 * n, "uint32") for n in range(4)]
+        driver = make_driver(
+            device_id="d", profile=a_profile(*points, reply_timeout_s=TIMEOUT_S), unit=1, link=bench.link,
+            parameters={}, clock=bench.clock,
+        )  # fmt: skip
+        served = [0]
+
+        def counting(request: bytes) -> Iterable[Said]:
+            served[0] += 1
+            honest = registers_unit(lambda function, address: served[0] if address % 2 else 0)(request)
+            late_s = TIMEOUT_S + 0.04 if served[0] == 1 else 0.0
+            return [Said(said.data, late_s, in_turn=False) for said in honest]
+
+        bench.unit = counting
+        assert [reading.value for reading in await driver.read()] == [2.0, 3.0, 3.0, 3.0]
+        assert bench.asked() == ["0300000008", "0300000002", "0300020006"]
+        await bench.clock.sleep(1)
+        assert [reading.value for reading in await driver.read()] == [4.0, 5.0, 5.0, 5.0]
+        await bench.clock.sleep(LATE_LIMIT_S)
+        assert [reading.value for reading in await driver.read()] == [6.0] * 4
+
+    played(scenario)
