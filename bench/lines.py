@@ -21,7 +21,8 @@ from drivers.contract import Driver
 from drivers.line import SerialLine
 from drivers.modbus.driver import make_driver
 from drivers.modbus.rtu_link import RtuLink
-from edge_agent.polling import FIRST_BACKOFF_S, SHARE_OF_THE_DEAD, Arbiter, Device
+from edge_agent.polling import Arbiter
+from edge_agent.schedule import FIRST_BACKOFF_S, SHARE_OF_THE_DEAD, Device
 from models.profile import as_family, load_profile
 from models.profile.modbus import ModbusProfile
 from models.reading import Item, Quality, Reading

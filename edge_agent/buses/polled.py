@@ -12,7 +12,8 @@ from drivers.modbus.tcp import ModbusTcpLink
 from drivers.parking.controller import ParkingControllerDriver
 from edge_agent.buses.contract import Tools
 from edge_agent.config import BusSection, Config, DeviceSection
-from edge_agent.polling import Arbiter, Device
+from edge_agent.polling import Arbiter
+from edge_agent.schedule import Device
 from models.profile.cjt188 import Cjt188Profile
 from models.profile.dlt645 import Dlt645Profile
 from models.profile.modbus import ModbusProfile

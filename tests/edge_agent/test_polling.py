@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from drivers.contract import CommandRefused, DeviceUnreachable, Exchange
-from edge_agent.polling import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Arbiter, Device
+from edge_agent.polling import Arbiter
+from edge_agent.schedule import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Device
 from models.reading import Item, Quality, Reading, Reason
 from tests.support.clocks import START_MS, VirtualClock, settle
 

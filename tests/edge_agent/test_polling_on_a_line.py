@@ -11,7 +11,8 @@ import pytest
 from drivers.contract import DeviceState
 from drivers.modbus.driver import make_driver
 from drivers.modbus.rtu_link import RtuLink
-from edge_agent.polling import LONGEST_BACKOFF_S, SHARE_OF_THE_DEAD, Arbiter, Device
+from edge_agent.polling import Arbiter
+from edge_agent.schedule import LONGEST_BACKOFF_S, SHARE_OF_THE_DEAD, Device
 from models.profile.modbus import ModbusProfile
 from models.reading import Item, Quality, Reading, Reason
 from models.times import Clock
