@@ -146,18 +146,26 @@ async def test_two_meters_that_tell_their_addresses_at_once_are_a_remark() -> No
     section = Dlt645LineSection.model_validate({"baud": None, "meters": meters})
     talker = dlt645(section, clock=clock, seed=5, origin_ms=START_MS)
 
+    class Heard:
+        """Keeps what each would have said."""
+
+        def __init__(self) -> None:
+            self.frames: list[bytes] = []
+
+        def __call__(self, data: bytes, *, after_s: float = 0.0, who: str = "") -> None:
+            self.frames.append(data)
+
+        def is_speaking(self, who: str) -> bool:
+            return False
+
     class Jam:
         """Both at once: what a wire has that two drive."""
 
         def hear(self, data: bytes, connection: int, say: Say) -> None:
-            heard: list[bytes] = []
-
-            def keep(data: bytes, *, after_s: float = 0.0) -> None:
-                heard.append(data)
-
-            talker.hear(data, connection, keep)
-            if heard:
-                say(bytes(one & other for one, other in zip(*heard, strict=True)))
+            heard = Heard()
+            talker.hear(data, connection, heard)
+            if heard.frames:
+                say(bytes(one & other for one, other in zip(*heard.frames, strict=True)))
 
     async with running_line(section, [Jam()], clock=clock) as opened:
         said = await edge_agent("scan", "serial", opened.path, "--units", "1", "--yaml")
