@@ -66,7 +66,7 @@ FAULTS = [
     {"kind": "echo"}, {"kind": "duplicate"}, {"kind": "busy"}, {"kind": "noise"},
 ]  # fmt: skip
 TIMEOUT_S = 0.04
-POLLS = 25
+POLLS = 16
 UNITS = (1, 2, 3)
 
 

@@ -280,7 +280,7 @@ async def test_every_value_is_the_answer_to_its_own_question_through_a_serial_se
     server = await loop.create_server(lambda: RtuOverTcpUnits(trial.liars), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        await trial.play(RtuLink(StreamLine("127.0.0.1", port, clock=clock)), 300)
+        await trial.play(RtuLink(StreamLine("127.0.0.1", port, clock=clock)), 150)
     finally:
         server.close()
         await server.wait_closed()
