@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bench.__main__ import Figures, reached, report
+from bench.doors import Latency, latency_of
+from bench.doors import Result as Events
 from bench.edge import Result, Run
 from bench.families import Cost
 from bench.intake import Result as Intake
@@ -21,7 +23,9 @@ COSTS = [Cost("Modbus TCP", "20 registers", 4.0, 5.0), Cost("DL/T 645", "31 poin
 SWEEPS = [Sweep("modbus", "one", 13, 3, 3), Sweep("modbus", "two", 33, 4, 4)]
 SURVIVAL = Survival(calm=0.0, lengthening=0.07, share=0.05, backoff_s=8.0, back_s=8.2)
 LINE = Line(sweep_s=0.24, wire_s=0.22, survival=SURVIVAL)
-GOOD = Figures(AGENT, SIZES, INTAKE, COSTS, SWEEPS, LINE)
+FAST, SLOW = Latency(p99=49.9, p50=2.0, worst=120.0), Latency(p99=50.0, p50=2.0, worst=50.0)
+EVENTS = Events(pushed=FAST, streamed=FAST, alone=SLOW)
+GOOD = Figures(AGENT, SIZES, INTAKE, COSTS, SWEEPS, LINE, EVENTS)
 
 
 def test_good_figures_reach_the_goals() -> None:
@@ -37,6 +41,8 @@ def test_good_figures_reach_the_goals() -> None:
         pytest.param(replace(GOOD, taken=Intake(20_000, 80_000, 0.25, 1.4)), id="intake"),
         pytest.param(replace(GOOD, sweeps=[*SWEEPS, Sweep("modbus", "three", 8, 4, 3)]), id="requests"),
         pytest.param(replace(GOOD, line=replace(LINE, sweep_s=0.26)), id="sweep"),
+        pytest.param(replace(GOOD, events=replace(EVENTS, pushed=SLOW)), id="pushed-event"),
+        pytest.param(replace(GOOD, events=replace(EVENTS, streamed=SLOW)), id="streamed-event"),
         *(
             pytest.param(replace(GOOD, line=replace(LINE, survival=SURVIVAL._replace(**worse))), id=name)
             for name, worse in {
@@ -55,6 +61,7 @@ def test_the_report_names_the_worst_rows() -> None:
     text = report(GOOD)
     assert "**3.00 times** the processor time" in text
     assert "**2.50** (aim: at most 2.9)" in text
+    assert "the slower way is **49.9 ms** (aim: under 50 ms)" in text
 
 
 def test_the_report_has_each_family_profile_and_aim() -> None:
@@ -63,3 +70,11 @@ def test_the_report_has_each_family_profile_and_aim() -> None:
     assert "| DL/T 645 | 31 points | 100.0 µs | – | – |" in lines
     assert "| two | modbus | 33 | 4 |" in lines
     assert any(line.endswith("| +7.0% | at most +10% |") for line in lines)
+    assert "| the buffer alone: one event appended | 2.0 ms | 50.0 ms | 50.0 ms |" in lines
+
+
+def test_99_of_100_events_are_within_the_p99() -> None:
+    late = [0.200] * 6
+    assert latency_of([0.002] * 594 + late) == Latency(p99=2.0, p50=2.0, worst=200.0)
+    assert latency_of([0.002] * 593 + [0.003] + late) == Latency(p99=3.0, p50=2.0, worst=200.0)
+    assert latency_of([0.002] * 593 + [*late, 0.200]).p99 == 200.0
