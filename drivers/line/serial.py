@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import termios
 from typing import Final, Literal
 
 import serial
@@ -64,7 +65,7 @@ class SerialLine(Line):
             self._opening = None
             raise
         self._opening = None
-        return FilePort(opened, heard, lost)
+        return FilePort(_Unsent(opened), heard, lost)
 
     def _make(self) -> "serial.Serial":
         # A pseudo-terminal has no parity, and refuses to be told one.
@@ -86,6 +87,22 @@ class SerialLine(Line):
         with contextlib.suppress(OSError, ValueError):  # only some adapters hold bytes back, and know this
             opened.set_low_latency_mode(True)
         return opened
+
+
+class _Unsent:
+    """An open port that is closed without waiting until the adapter has taken what was to be sent."""
+
+    def __init__(self, port: "serial.Serial") -> None:
+        self._port = port
+
+    def fileno(self) -> int:
+        fd: int = self._port.fileno()
+        return fd
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, termios.error):  # of an adapter that was unplugged
+            self._port.reset_output_buffer()
+        self._port.close()
 
 
 def _close(opening: "asyncio.Future[serial.Serial]") -> None:
