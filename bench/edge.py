@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import httpx
 import yaml
 
 from bench.meters import PROFILE_FILE, REGISTERS
+from demo.house import free_port
 from demo.processes import Part, PartFailed, command, module, program
 
 ENDPOINTS = 10
@@ -105,7 +105,7 @@ async def _agent(folder: Path, cores: list[int], meters_each: int) -> Run:
         opened.push_async_callback(meters.stop)
         await meters.start()
         home, config = folder / "collector", folder / "gateway.yaml"
-        port, http_port = _free_port(), _free_port()
+        port, http_port = free_port(), free_port()
         await command(
             *("collector", "init", "--dir", str(home), "--site", "bench", "--site-name", "bench"),
             *("--url", f"https://127.0.0.1:{port}", "--host", "127.0.0.1", "--port", str(port)),
@@ -158,7 +158,7 @@ def _write_config(file: Path, ports: list[int], meters_each: int) -> None:
     (profiles / PROFILE_FILE.name).write_bytes(PROFILE_FILE.read_bytes())
     document = {
         "gateway": {"state_dir": "state", "profiles_dir": "profiles"},
-        "health": {"host": "127.0.0.1", "port": _free_port()},
+        "health": {"host": "127.0.0.1", "port": free_port()},
         "buses": [
             {"id": f"bus-{n}", "modbus_tcp": {"host": "127.0.0.1", "port": port}}
             for n, port in enumerate(ports)
@@ -232,12 +232,6 @@ def _memory_mb(part: Part) -> float:
     status = Path(f"/proc/{part.pid}/status").read_text()
     found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
     return int(found[1]) / 1024 if found else 0.0
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":
