@@ -251,8 +251,9 @@ def _machine() -> str:
     )  # fmt: skip
     names = ("pymodbus", "aiosqlite", "cryptography", "msgspec", "zstandard", "sqlalchemy", "uvicorn")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
+    kernel = platform.release().partition("-")[0]
     return (
-        f"Python {platform.python_version()} on {platform.system()} {platform.release()}, {model}, "
+        f"Python {platform.python_version()} on {platform.system()} {kernel}, {model}, "
         f"SQLite {sqlite3.sqlite_version}, {versions}."
     )
 
