@@ -19,6 +19,9 @@ WORTH_TELLING_MS: Final = 1000
 SLEW_MS: Final = 20
 """A time service turns the clock by less than this between two looks; so much need not be noted each time."""
 
+LOOKS_AT_MOST: Final = 5
+"""How often the two clocks are looked at again when the process was held up between them."""
+
 ROUND_TRIP_LIMIT_MS: Final = 2000
 """A collector's answer that took longer says too little about when it was given."""
 
@@ -79,7 +82,8 @@ class Timekeeper:
         """Follow the system clock if a time service keeps it; events tell of what people should know."""
         if not self._is_synchronised():
             return []
-        return await self._take(self._system.now_ms() - self._since_boot_ms(), "system", tolerance_ms=SLEW_MS)
+        offset_ms, unsure_ms = self._system_offset()
+        return await self._take(offset_ms, "system", tolerance_ms=SLEW_MS + unsure_ms)
 
     async def told(self, collector_ms: int, *, asked_s: float) -> list[Event]:
         """What the collector's clock showed between `asked_s` (of the monotonic clock) and now.
@@ -106,6 +110,24 @@ class Timekeeper:
             if self._offset_ms is None:
                 await self._keep(self.boots.still_up(self._since_boot_ms()))
             await self._system.sleep(LOOK_EVERY_S)
+
+    def _system_offset(self) -> tuple[int, int]:
+        """System clock minus monotonic clock, and by how much that may be wrong either way, in ms.
+
+        They cannot be looked at in one moment, and a process may be held up between them for long.
+        """
+        best = self._compared()
+        for _ in range(LOOKS_AT_MOST - 1):
+            if best[1] <= 1:
+                break
+            best = min(best, self._compared(), key=lambda one: one[1])
+        return best
+
+    def _compared(self) -> tuple[int, int]:
+        before_ms = self._since_boot_ms()
+        shown_ms = self._system.now_ms()
+        took_ms = self._since_boot_ms() - before_ms
+        return shown_ms - before_ms - took_ms // 2, (took_ms + 1) // 2
 
     async def _take(self, offset_ms: int, source: Source, *, tolerance_ms: int) -> list[Event]:
         before_ms, self.source = self._offset_ms, source

@@ -29,21 +29,31 @@ class Machine:
     ) -> None:
         self.passing = VirtualClock(TRUE_MS)
         self.up_s, self.wrong_by_ms, self.synchronised = up_s, wrong_by_ms, synchronised
+        self.held_up_s: list[float] = []  # after each look at the system clock
+        self._held_s = 0.0
         self.kept: list[Mapping[str, str]] = []  # each time an offset was noted
         self.showed: list[int] = []  # the gateway's time as each offset was noted
         system = Clock(
-            now_ms=lambda: self.passing.now_ms() + self.wrong_by_ms,
+            now_ms=self._system_ms,
             monotonic_s=self.monotonic_s,
             sleep=self.passing.sleep,
         )
         self.keeper = Timekeeper(system, is_synchronised=lambda: self.synchronised, boot_id="boot-a")
 
     def monotonic_s(self) -> float:
-        return self.up_s + self.passing.monotonic_s()
+        return self.up_s + self.passing.monotonic_s() + self._held_s
+
+    def true_ms(self) -> int:
+        return self.passing.now_ms() + round(self._held_s * 1000)
+
+    def _system_ms(self) -> int:
+        shown_ms = self.true_ms() + self.wrong_by_ms
+        self._held_s += self.held_up_s.pop(0) if self.held_up_s else 0.0
+        return shown_ms
 
     @property
     def error_ms(self) -> int:
-        return self.keeper.now_ms() - self.passing.now_ms()
+        return self.keeper.now_ms() - self.true_ms()
 
     async def collector_tells(self, *, wrong_by_ms: int = 0, round_trip_s: float = 0.02) -> list[Event]:
         asked_s = self.monotonic_s()
@@ -113,6 +123,21 @@ async def test_small_corrections_are_followed_without_a_word() -> None:
         assert await machine.keeper.look() == []
         assert abs(machine.error_ms - machine.wrong_by_ms) <= 20
     assert len(machine.kept) < 15
+
+
+@pytest.mark.parametrize("held_up_s", [[5.0], [0.3, 2.0, 0.1], [40.0, 3.0, 0.9, 2.0, 7.0, 1.0]])
+async def test_an_agent_that_is_held_up_between_two_clocks_sees_no_jump(held_up_s: list[float]) -> None:
+    machine = await started(synchronised=True)
+    machine.held_up_s = held_up_s
+    assert await machine.keeper.look() == []
+    assert (machine.error_ms, len(machine.kept)) == (0, 1)
+
+
+async def test_a_jump_is_seen_also_by_an_agent_that_is_held_up() -> None:
+    machine = await started(synchronised=True, wrong_by_ms=-300_000)
+    machine.wrong_by_ms, machine.held_up_s = 0, [2.0, 0.4]
+    [event] = await machine.keeper.look()
+    assert (event.kind, event.data["by_ms"], machine.error_ms) == ("clock.stepped", 300_000, 0)
 
 
 async def test_the_collector_gives_the_time_where_no_service_keeps_it() -> None:
