@@ -42,4 +42,4 @@ def _reader(config: Config, device: DeviceSection) -> OsdpReader:
     key = None
     if device.key_file is not None:
         key = read_secret_bytes(config.beside(device.key_file), KEY_BYTES)
-    return OsdpReader(device.id, device.unit or 1, profile, key)
+    return OsdpReader(device.id, device.unit_number, profile, key)

@@ -77,7 +77,7 @@ def make_driver(config: Config, device: DeviceSection, wire: Wire, clock: Clock)
         return make_modbus_driver(
             device_id=device.id,
             profile=profile,
-            unit=device.unit or 1,
+            unit=device.unit_number,
             link=wire.modbus if isinstance(wire, LineWire) else wire,
             parameters=device.parameters,
             clock=clock,
@@ -86,7 +86,7 @@ def make_driver(config: Config, device: DeviceSection, wire: Wire, clock: Clock)
         return ParkingControllerDriver(
             device_id=device.id,
             profile=profile,
-            unit=device.unit or 1,
+            unit=device.unit_number,
             line=wire.line,
             parameters=device.parameters,
             clock=clock,

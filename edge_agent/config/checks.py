@@ -61,7 +61,7 @@ def device_mistakes(
 
 def address_of(device: DeviceSection) -> int | str:
     """What tells a device from the others on its bus."""
-    return device.address.upper() if device.address is not None else device.unit or 1
+    return device.address.upper() if device.address is not None else device.unit_number
 
 
 def _loopback(health: HealthSection) -> Iterator[Mistake]:
@@ -148,8 +148,8 @@ def _place(
         what = "is missing" if device.address is None else f"'{device.address}' is no address of this kind"
         yield DeviceMistake(index, ("address",), what, addressing.told)
         return
-    if addressing.by == "unit" and not any((device.unit or 1) in units for units in addressing.units):
-        yield DeviceMistake(index, ("unit",), f"{device.unit} is reserved", addressing.told)
+    if addressing.by == "unit" and not any(device.unit_number in units for units in addressing.units):
+        yield DeviceMistake(index, ("unit",), f"{device.unit_number} is reserved", addressing.told)
     if (device.key_file is not None) and addressing.key == "never":
         yield DeviceMistake(index, ("key_file",), f"{profile.profile} has no key", "remove it")
     if device.key_file is None and addressing.key == "required":

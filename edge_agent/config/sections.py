@@ -197,7 +197,7 @@ class DeviceSection(Section):
     name: str = Field(default="", max_length=200, description="what people call it")
     bus: str = Field(description="the id of a bus above")
     unit: int | None = Field(
-        default=None, ge=1, le=255, description="its unit id (slave address) on the bus; Modbus and OSDP"
+        default=None, ge=0, le=255, description="its unit id (slave address) on the bus; Modbus and OSDP"
     )
     address: str | None = Field(
         default=None, min_length=1, max_length=64, description="its number, where that is not a unit id"
@@ -214,6 +214,11 @@ class DeviceSection(Section):
     report: dict[str, ReportSection] = Field(
         default={}, description="by point, when a reading is kept; * stands for all others"
     )
+
+    @property
+    def unit_number(self) -> int:
+        """Its unit id, also where none is written."""
+        return 1 if self.unit is None else self.unit
 
 
 class ConfigFile(Section):

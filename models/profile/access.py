@@ -134,7 +134,7 @@ class OsdpProfile(Profile):
 
     buses: ClassVar = ("osdp",)
     addressing: ClassVar = Addressing(
-        "unit", units=(range(1, 127),), told="1 to 126, as it is set at the reader", key="allowed"
+        "unit", units=(range(127),), told="0 to 126, as it is set at the reader", key="allowed"
     )
 
     family: Literal["osdp"] = Field(description="the driver that talks to it")

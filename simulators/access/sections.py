@@ -94,7 +94,7 @@ Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 class ReaderSection(Section):
     id: str = Field(min_length=1, max_length=60, description="its name in the ledger")
-    address: int = Field(ge=1, le=126)
+    address: int = Field(ge=0, le=126)
     key: Key | Literal["default", "none"] = Field(
         default="none", description="its own in hex; default: that of the standard; none: it speaks in clear"
     )

@@ -61,8 +61,8 @@ def test_the_commented_sample_is_a_good_file() -> None:
         ("bus: roof", "bus: rof", "gateway.yaml:11: devices[水表].bus: no bus 'rof' (did you mean 'roof'?)"),
         ("acrel-adl3000", "acrel-adl300", "no profile 'acrel-adl300' (did you mean 'acrel-adl3000'?)"),
         ("unit: 2,", "unit: 1,", "devices[meter-02].unit: unit 1 of bus 'rack' is device 'meter-01' already"),
-        ("unit: 2,", "unit: 0,", "devices[meter-02].unit: must be greater than or equal to 1"),
-        ("unit: 2,", "unit: 256,", "(allowed: from 1 up to 255)"),
+        ("unit: 2,", "unit: 0,", "devices[meter-02].unit: 0 is reserved (1 to 247; 255 for"),
+        ("unit: 2,", "unit: 256,", "(allowed: from 0 up to 255)"),
         ("unit: 255", "unit: 250", "devices[水表].unit: 250 is reserved (1 to 247; 255 for"),
         ("period_s: 1,", "period_s: 0.5,", "devices[meter-02].period_s: must be greater than or equal to 1"),
         (

@@ -115,7 +115,7 @@ def test_text_in_quotes_is_taken_as_it_stands(tmp_path: Path) -> None:
         ),
         (
             "m-1,,rack,300,eastron-sdm630,60,",
-            "m-1.unit: must be less than or equal to 255 (allowed: from 1 up",
+            "m-1.unit: must be less than or equal to 255 (allowed: from 0 up",
         ),
         (",,rack,1,eastron-sdm630,60,", "device.id: is missing (never change it: the collector knows"),
         ("m-1,,rack,1,acrel-adl3000,60,abc", "m-1.parameters.ct: must be a valid number"),

@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 def a_line(*keys: str) -> OsdpLineSection:
     return OsdpLineSection(
-        readers=tuple(ReaderSection(id=f"r{n}", address=n, key=key) for n, key in enumerate(keys, 1))
+        readers=tuple(ReaderSection(id=f"r{n}", address=n - 1, key=key) for n, key in enumerate(keys, 1))
     )
 
 
@@ -42,7 +42,7 @@ async def panel(
 ) -> AsyncIterator[OsdpReaders]:
     """Listen to the readers of a line, with the keys that a gateway was given."""
     readers = [
-        OsdpReader(f"r{n}", n, PROFILE, None if key is None else bytes.fromhex(key))
+        OsdpReader(f"r{n}", n - 1, PROFILE, None if key is None else bytes.fromhex(key))
         for n, key in enumerate(keys, 1)
     ]
     listener = OsdpReaders(str(line.port), 9600, readers, pseudonyms=Pseudonymiser(KEY), clock=clock)
