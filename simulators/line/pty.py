@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _CHUNK = 4096
+_TERMINALS = "/dev/pts/"
 _LOOK_S = 0.02  # how often to see whether somebody has opened a port that was closed
 
 
@@ -20,6 +21,7 @@ class PtyPort:
         self.heard: Callable[[bytes], None] = lambda data: None
         self.left: Callable[[], None] = lambda: None
         self.path = ""
+        self._terminal = ""  # what a link leads to
         self._link = link
         self._master = -1
         self._unsent = b""
@@ -29,12 +31,15 @@ class PtyPort:
         """Raises OSError."""
         self._master, slave = os.openpty()
         tty.setraw(slave, termios.TCSANOW)
-        self.path = os.ttyname(slave)
+        self.path = self._terminal = os.ttyname(slave)
         os.close(slave)  # from now on a user who closes it can be told from one who is silent
         os.set_blocking(self._master, False)
         if self._link is not None:
-            self._link.unlink(missing_ok=True)
-            self._link.symlink_to(self.path)
+            try:
+                self._put_link(self._link)
+            except OSError:
+                await self.close()
+                raise
             self.path = str(self._link)
         self._watch = asyncio.get_running_loop().create_task(self._wait_for_user(), name=f"pty {self.path}")
 
@@ -57,10 +62,16 @@ class PtyPort:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
+        if self._link is not None and self._link.is_symlink() and os.readlink(self._link) == self._terminal:
+            self._link.unlink()
         os.close(master)
         self._unsent = b""
-        if self._link is not None:
-            self._link.unlink(missing_ok=True)
+
+    def _put_link(self, link: Path) -> None:
+        """Raises OSError. What is no link, or the way to a real port, is not ours to replace."""
+        if link.is_symlink() and os.readlink(link).startswith(_TERMINALS):
+            link.unlink()  # of a simulator that was killed
+        link.symlink_to(self._terminal)
 
     async def _wait_for_user(self) -> None:
         while self._is_deserted():  # noqa: ASYNC110  # the system does not tell when it is opened

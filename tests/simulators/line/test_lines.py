@@ -166,3 +166,40 @@ async def test_a_port_that_is_taken_is_told(time: VirtualClock) -> None:
 def test_a_line_is_a_terminal_or_a_port() -> None:
     with pytest.raises(ValueError, match="either a `link` or a `port`"):
         LineSection(link="/tmp/line", port=5000)  # noqa: S108  # nothing is opened
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "way"])
+async def test_what_stands_where_the_link_is_wanted_is_left_alone(
+    place: str, tmp_path: Path, time: VirtualClock
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "way").symlink_to("file")
+    section = LineSection(link=str(tmp_path / place))
+    with pytest.raises(CannotOpen, match=place):
+        async with running_line(section, [], clock=time.clock):
+            pass
+    assert (tmp_path / "way").read_text() == "precious"
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["file", "folder", "way"]
+
+
+async def test_a_link_is_taken_over_and_removed_by_whoever_made_it_last(
+    tmp_path: Path, time: VirtualClock
+) -> None:
+    link = tmp_path / "line"
+    link.symlink_to("/dev/pts/99999")  # of one that was killed
+    section = LineSection(link=str(link))
+    async with running_line(section, [], clock=time.clock):
+        first = os.readlink(link)
+        async with running_line(section, [], clock=time.clock):
+            second = os.readlink(link)
+            assert second not in (first, "/dev/pts/99999")
+        assert not link.is_symlink()
+    one = section.make_port()
+    await one.open()
+    other = section.make_port()
+    await other.open()
+    await one.close()
+    assert link.exists()
+    await other.close()
+    assert not link.is_symlink()
