@@ -129,10 +129,10 @@ class _Search:
         trace: list[Exchange] = []
         try:
             answer = await self._link.request(unit, _ANYBODY, timeout_s, trace, others=_OTHERS)
-        except UnusableReply:
-            self._unclear.add(unit)  # noise, or two units at once: the answer may be in it
-        except _TROUBLE:
-            pass
+        except ReplyTimeout:
+            pass  # nobody is there, as at most of the ids; or the answer comes late, which is seen below
+        except (UnusableReply, ConnectionBroke):
+            self._unclear.add(unit)  # noise, two units at once, or a loss: the answer may be in it
         else:
             if answer.refusal not in FROM_BETWEEN:
                 self._answers[unit] = answer

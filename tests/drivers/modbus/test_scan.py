@@ -16,7 +16,7 @@ from drivers.modbus.scan_hosts import NetworkTooLarge, OpenHost, scan_hosts
 from drivers.modbus.tcp import ModbusTcpLink
 from models.profile.modbus import Fingerprint, Identification, ModbusProfile
 from models.times import Clock
-from tests.support.byte_server import byte_server, framed
+from tests.support.byte_server import Asked, HangUp, byte_server, framed
 from tests.support.clocks import VirtualClock
 from tests.support.profiles import a_point, a_profile
 from tests.support.rtu_bus import MemoryLine, RtuBus, Said, sealed
@@ -189,6 +189,20 @@ async def test_units_that_a_gateway_does_not_reach_are_not_there() -> None:
         ]
         link = ModbusTcpLink("127.0.0.1", server.port, clock=VirtualClock().clock)
         assert [found.unit for found in await scan_line(link, range(1, 5), [])] == [2]
+
+
+async def test_a_unit_whose_answer_is_lost_with_the_connection_is_asked_again() -> None:
+    async with byte_server() as server:
+        server.units = {2, 3}
+
+        def hang_up_once(asked: Asked, honest: bytes) -> list[bytes]:
+            if [earlier.unit for earlier in server.asked].count(2) == 1:
+                raise HangUp
+            return [honest]
+
+        server.twist = hang_up_once
+        link = ModbusTcpLink("127.0.0.1", server.port, clock=VirtualClock().clock)
+        assert [found.unit for found in await scan_line(link, range(2, 4), [])] == [2, 3]
 
 
 async def test_a_link_that_cannot_be_opened_is_said() -> None:
