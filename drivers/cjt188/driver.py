@@ -9,7 +9,7 @@ from drivers.cjt188.decode import DataDecoder
 from drivers.contract import Exchange, ProfileMismatch
 from drivers.framed import WAKE
 from drivers.line import Line, Look
-from models.profile import parameter_mistakes
+from drivers.parameters import check_parameters
 from models.profile.cjt188 import Cjt188Profile
 from models.reading import Reading, Reason
 from models.times import Clock
@@ -28,9 +28,7 @@ def make_driver(
 
     Raises ProfileMismatch when the profile lacks one of the parameters, or the address is none.
     """
-    for mistake in parameter_mistakes(profile, dict(parameters)):
-        detail = f"{mistake.path[-1]}: {mistake.what} ({mistake.hint})"
-        raise ProfileMismatch(device_id, profile.profile, detail)
+    check_parameters(device_id, profile, parameters)
     try:
         wire_address = frames.address_bytes(address)
     except ValueError as err:

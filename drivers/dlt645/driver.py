@@ -13,7 +13,7 @@ from drivers.dlt645.clock import set_time
 from drivers.dlt645.decode import DataDecoder
 from drivers.framed import WAKE
 from drivers.line import Line, Look
-from models.profile import parameter_mistakes
+from drivers.parameters import check_parameters
 from models.profile.dlt645 import Dlt645Profile
 from models.reading import Reading, Reason
 from models.times import Clock
@@ -59,9 +59,7 @@ def make_driver(
 
     Raises ProfileMismatch when the profile lacks one of the parameters, or the address is none.
     """
-    for mistake in parameter_mistakes(profile, dict(parameters)):
-        detail = f"{mistake.path[-1]}: {mistake.what} ({mistake.hint})"
-        raise ProfileMismatch(device_id, profile.profile, detail)
+    check_parameters(device_id, profile, parameters)
     try:
         wire_address = frames.address_bytes(address)
     except ValueError as err:

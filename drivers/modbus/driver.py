@@ -7,13 +7,13 @@ from typing import Any, cast
 
 from pymodbus.constants import ExcCodes
 
-from drivers.contract import DeviceUnreachable, Exchange, ProfileMismatch
+from drivers.contract import DeviceUnreachable, Exchange
 from drivers.line import ConnectionBroke, ReplyTimeout, UnusableReply
 from drivers.modbus.decode import ReplyDecoder
 from drivers.modbus.link import Answer, Link, Question
 from drivers.modbus.plan import Request, could_be_its_own_reply, other_reads, places_to_cut, plan
 from drivers.modbus.write import Writer
-from models.profile import parameter_mistakes
+from drivers.parameters import check_parameters
 from models.profile.modbus import ModbusProfile
 from models.reading import Quality, Reading, Reason
 from models.times import Clock
@@ -67,9 +67,7 @@ def make_driver(
     clock: Clock,
 ) -> "ModbusDriver":
     """The driver of one device. Raises ProfileMismatch when the profile lacks one of the parameters."""
-    for mistake in parameter_mistakes(profile, dict(parameters)):
-        detail = f"{mistake.path[-1]}: {mistake.what} ({mistake.hint})"
-        raise ProfileMismatch(device_id, profile.profile, detail)
+    check_parameters(device_id, profile, parameters)
     return ModbusDriver(device_id, profile, unit, link, parameters, clock)
 
 
