@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,11 +15,10 @@ from simulators.fields import Section
 from simulators.profiles import UnknownProfile, profile_of
 
 
-class Addressed(Section):
-    """One meter with an address, which each family gives its form."""
+class AnyMeter(Section):
+    """One meter that shares its wire with others."""
 
     id: str = Field(min_length=1, max_length=60, description="its name in the ledger")
-    address: str
     profile: str = Field(description="name of a profile")
     load_kw: float = Field(default=20.0, gt=0, le=100_000, description="what it draws on a usual working day")
     night_share: float | None = Field(
@@ -30,17 +29,29 @@ class Addressed(Section):
     faults: tuple[Fault, ...] = ()
 
 
-def mistakes_of(meters: Sequence[Addressed], model: type[Profile]) -> Iterator[Mistake]:
-    """What is wrong with the meters of one line though each value is right; paths begin at their place."""
+class Addressed(AnyMeter):
+    """One meter with an address, which each family gives its form."""
+
+    address: str
+
+
+def mistakes_of(
+    meters: Sequence[AnyMeter], model: type[Profile], *, by: Literal["address", "unit"] = "address"
+) -> Iterator[Mistake]:
+    """What is wrong with the meters of one wire though each value is right; paths begin at their place.
+
+    `by`: what they are told apart by there.
+    """
     ids: set[str] = set()
-    addresses: set[str] = set()
+    taken: set[str] = set()
     for m, meter in enumerate(meters):
+        own = str(getattr(meter, by)).upper()
         if meter.id in ids:
             yield Mistake((m, "id"), f"a meter '{meter.id}' stands above already")
-        if meter.address.upper() in addresses:
-            yield Mistake((m, "address"), f"address {meter.address} stands above already on this line")
+        if own in taken:
+            yield Mistake((m, by), f"{by} {own} stands above already on the same wire")
         ids.add(meter.id)
-        addresses.add(meter.address.upper())
+        taken.add(own)
         for mistake in _meter_mistakes(meter, model):
             yield dataclasses.replace(mistake, path=(m, *mistake.path))
 
@@ -61,7 +72,7 @@ def devices_of(meters: Sequence[Any], bus_id: str, *, period_s: float) -> list[d
     ]
 
 
-def _meter_mistakes(meter: Addressed, model: type[Profile]) -> Iterator[Mistake]:
+def _meter_mistakes(meter: AnyMeter, model: type[Profile]) -> Iterator[Mistake]:
     try:
         profile = profile_of(meter.profile, model)
     except UnknownProfile as err:
