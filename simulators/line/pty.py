@@ -62,14 +62,14 @@ class PtyPort:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        if self._link is not None and self._link.is_symlink() and os.readlink(self._link) == self._terminal:
+        if self._link is not None and _leads_to(self._link) == self._terminal:
             self._link.unlink()
         os.close(master)
         self._unsent = b""
 
     def _put_link(self, link: Path) -> None:
         """Raises OSError. What is no link, or the way to a real port, is not ours to replace."""
-        if link.is_symlink() and os.readlink(link).startswith(_TERMINALS):
+        if _leads_to(link).startswith(_TERMINALS):
             link.unlink()  # of a simulator that was killed
         link.symlink_to(self._terminal)
 
@@ -110,3 +110,8 @@ class PtyPort:
             self._unsent = b""
         if not self._unsent:
             asyncio.get_running_loop().remove_writer(self._master)
+
+
+def _leads_to(link: Path) -> str:
+    """Where a symbolic link leads; "" for what is none."""
+    return str(link.readlink()) if link.is_symlink() else ""

@@ -179,8 +179,9 @@ async def test_what_stands_where_the_link_is_wanted_is_left_alone(
     with pytest.raises(CannotOpen, match=place):
         async with running_line(section, [], clock=time.clock):
             pass
+    assert (tmp_path / "way").is_symlink()
     assert (tmp_path / "way").read_text() == "precious"
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["file", "folder", "way"]
+    assert (tmp_path / "folder").is_dir()
 
 
 async def test_a_link_is_taken_over_and_removed_by_whoever_made_it_last(
@@ -190,9 +191,9 @@ async def test_a_link_is_taken_over_and_removed_by_whoever_made_it_last(
     link.symlink_to("/dev/pts/99999")  # of one that was killed
     section = LineSection(link=str(link))
     async with running_line(section, [], clock=time.clock):
-        first = os.readlink(link)
+        first = str(link.readlink())
         async with running_line(section, [], clock=time.clock):
-            second = os.readlink(link)
+            second = str(link.readlink())
             assert second not in (first, "/dev/pts/99999")
         assert not link.is_symlink()
     one = section.make_port()
