@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import socket
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -16,6 +15,7 @@ from simulators.ledger import LedgerWriter
 from simulators.line.running import RunningLine, running_line
 from simulators.line.serial import Sleep
 from simulators.parking.broker import LocalBroker, local_broker
+from simulators.parking.client import mqtt_client
 from simulators.parking.controller import ControllerTalker, SimulatedController
 from simulators.parking.sections import CarParkSection, ControllerLineSection, RestartSection
 from simulators.parking.sensor import Message, SimulatedSensor
@@ -152,7 +152,7 @@ async def _publish(park: CarPark, clock: Clock, ledger: LedgerWriter | None) -> 
     up_next = next(waiting, None)
     while up_next is not None and not _is_cancelled():
         try:
-            async with _client(park.host, park.port) as client:
+            async with mqtt_client(park.host, park.port, timeout_s=PUBLISH_LIMIT_S) as client:
                 while up_next is not None and not _is_cancelled():
                     device, message = up_next
                     await clock.sleep(max(0.0, (message.at_ms - clock.now_ms()) / 1000))
@@ -169,12 +169,6 @@ def _is_cancelled() -> bool:
     """Whether this task is to end: the library waits by `asyncio.wait_for`, which may swallow that."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _client(host: str, port: int) -> aiomqtt.Client:
-    at_once = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # else each waits 40 ms for the one before
-    protocol = aiomqtt.ProtocolVersion.V5
-    return aiomqtt.Client(host, port, protocol=protocol, socket_options=at_once, timeout=PUBLISH_LIMIT_S)
 
 
 def write_down(ledger: LedgerWriter, device: str, message: Message) -> None:

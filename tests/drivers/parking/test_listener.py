@@ -21,6 +21,7 @@ from models.profile.parking_sensor import ParkingSensorProfile
 from models.reading import GATEWAY, Quality, Reading, Reason
 from models.times import Clock
 from simulators.parking.broker import LocalBroker, local_broker
+from simulators.parking.client import mqtt_client
 from tests.support.certificates import WRONG_SERVERS, Authority
 from tests.support.chirpstack import (
     APPLICATION,
@@ -40,6 +41,8 @@ pytestmark = needs_mosquitto
 BAY, OTHER, OTHER_EUI = "bay-1", "bay-2", "0202020202020202"
 BOSCH = as_family(Catalogue().load("bosch-parking-lot-sensor"), ParkingSensorProfile)
 HOUR_S = 3600.0
+
+Publish = Callable[..., "asyncio.Future[None]"]  # event, body and EUI
 
 
 def sensors(period_s: float = HOUR_S) -> list[Sensor]:
@@ -65,9 +68,9 @@ async def running(listener: ChirpStackListener, sink: ParkingSink) -> AsyncItera
 
 
 @asynccontextmanager
-async def network_server(broker: LocalBroker) -> AsyncIterator[Callable[..., "asyncio.Future[None]"]]:
+async def network_server(broker: LocalBroker) -> AsyncIterator[Publish]:
     """Publishes as ChirpStack does."""
-    async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+    async with mqtt_client(broker.host, broker.port) as client:
 
         def publish(event: str, body: bytes, eui: str = EUI) -> "asyncio.Future[None]":
             return asyncio.ensure_future(client.publish(topic(event, eui), body, qos=1))
@@ -91,7 +94,7 @@ def sink() -> ParkingSink:
     return ParkingSink()
 
 
-async def subscribed(broker: LocalBroker, listener: ChirpStackListener, sink: ParkingSink) -> None:
+async def subscribed(broker: LocalBroker, listener: ChirpStackListener) -> None:
     """Return once the listener takes messages: a session that is known gets what is published from now on."""
     before = listener.refused["unknown-device"]
     async with asyncio.timeout(PATIENCE_S), network_server(broker) as publish:
@@ -100,12 +103,21 @@ async def subscribed(broker: LocalBroker, listener: ChirpStackListener, sink: Pa
             await asyncio.sleep(0.01)
 
 
+@asynccontextmanager
+async def listening(
+    broker: LocalBroker, time: VirtualClock, sink: ParkingSink
+) -> AsyncIterator[tuple[ChirpStackListener, Publish]]:
+    """A listener that takes messages, and what publishes them."""
+    listener = make_listener(broker, time.clock)
+    async with running(listener, sink), network_server(broker) as publish:
+        await subscribed(broker, listener)
+        yield listener, publish
+
+
 async def test_an_uplink_becomes_readings_with_the_time_of_the_network_server(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (listener, publish):
         await publish("up", an_uplink(0, "01 ff", port=2, at_ms=START_MS - 5000))
         await sink.until(lambda: bool(sink.told(BAY)))
     readings = {item.point: item for item in sink.items if isinstance(item, Reading)}
@@ -122,9 +134,7 @@ async def test_an_uplink_becomes_readings_with_the_time_of_the_network_server(
 async def test_what_comes_again_is_stored_once_and_what_comes_late_is_stored_too(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (_, publish):
         for n in (0, 0, 3, 1, 3, 1, 2, 4):
             await publish("up", an_uplink(n, "01" if n % 2 else "00", at_ms=START_MS - 60_000 + 1000 * n))
         await sink.until(lambda: len(sink.told(BAY)) == 5)
@@ -135,10 +145,8 @@ async def test_what_comes_again_is_stored_once_and_what_comes_late_is_stored_too
 async def test_joins_status_and_logs_become_events_and_readings_once(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
     log = message(level="WARNING", code="UPLINK_F_CNT_RESET", description="Frame-counter reset")
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (_, publish):
         for _ in range(2):
             await publish("join", a_join("0000000a"))
             await publish("up", an_uplink(0, address="0000000a"))
@@ -155,9 +163,7 @@ async def test_joins_status_and_logs_become_events_and_readings_once(
 async def test_a_start_up_is_an_event_with_its_firmware(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (_, publish):
         await publish(
             "up", an_uplink(0, "24030000750300000000000000 1d0203 01".replace(" ", "")[:34], port=3)
         )
@@ -179,9 +185,7 @@ HOSTILE = [
 async def test_hostile_messages_are_counted_and_told_of_sparingly_and_the_next_good_one_is_taken(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (listener, publish):
         for body in HOSTILE * 3:
             await publish("up", body)
         await publish("up", an_uplink(1, port=200))
@@ -196,9 +200,7 @@ async def test_hostile_messages_are_counted_and_told_of_sparingly_and_the_next_g
 async def test_a_device_that_is_not_configured_is_left_out(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (_, publish):
         await publish("up", an_uplink(0, eui="0303030303030303"), "0303030303030303")
         await publish("up", an_uplink(0, eui=OTHER_EUI), OTHER_EUI)
         await sink.until(lambda: bool(sink.told(OTHER)))
@@ -208,9 +210,7 @@ async def test_a_device_that_is_not_configured_is_left_out(
 async def test_after_two_periods_of_silence_a_sensor_is_lost_and_its_bay_has_no_value(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (listener, publish):
         await publish("up", an_uplink(0, "01"))
         await sink.until(lambda: bool(sink.told(BAY)))
         await time.advance(2 * HOUR_S - 1)
@@ -234,9 +234,7 @@ async def test_after_two_periods_of_silence_a_sensor_is_lost_and_its_bay_has_no_
 async def test_a_clock_that_cannot_be_right_is_not_believed_and_told_once(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink, at_ms: int
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (_, publish):
         for n in range(3):
             await publish("up", an_uplink(n, at_ms=at_ms + 1000 * n))
         await publish("up", an_uplink(3, at_ms=START_MS))
@@ -250,9 +248,7 @@ async def test_a_gateway_that_does_not_know_the_time_takes_that_of_the_network_s
     broker: LocalBroker, sink: ParkingSink
 ) -> None:
     time = VirtualClock(20_000_000_000)  # provisional, see edge_agent.boots
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (_, publish):
         await publish("up", an_uplink(0, at_ms=START_MS))
         await publish("up", an_uplink(1, at_ms=0))
         await sink.until(lambda: len(sink.told(BAY)) == 2)
@@ -264,9 +260,7 @@ async def test_a_gateway_that_does_not_know_the_time_takes_that_of_the_network_s
 async def test_uplinks_of_one_moment_without_a_time_keep_their_order(
     broker: LocalBroker, time: VirtualClock, sink: ParkingSink
 ) -> None:
-    listener = make_listener(broker, time.clock)
-    async with running(listener, sink), network_server(broker) as publish:
-        await subscribed(broker, listener, sink)
+    async with listening(broker, time, sink) as (_, publish):
         for n in range(5):
             await publish("up", an_uplink(n, at_ms=None))
         await publish("up", an_uplink(9, at_ms=None))
@@ -301,7 +295,7 @@ async def test_a_broker_that_restarts_in_the_middle_of_a_stream_costs_and_double
                 await broker.start()
 
     async with running(listener, sink):
-        await subscribed(broker, listener, sink)
+        await subscribed(broker, listener)
         publishing = asyncio.create_task(publish_all())
         while not publishing.done() or len(sink.told(BAY)) < total:
             await asyncio.wait([publishing], timeout=0.02)
@@ -318,7 +312,7 @@ async def test_what_is_published_while_the_gateway_is_away_waits_for_it(
 ) -> None:
     listener = make_listener(broker, time.clock)
     async with running(listener, sink):
-        await subscribed(broker, listener, sink)
+        await subscribed(broker, listener)
     async with network_server(broker) as publish:
         for n in range(3 * MOST_UNACKNOWLEDGED):
             await publish("up", an_uplink(n, at_ms=START_MS - 1000 + n))
@@ -335,7 +329,7 @@ async def test_what_could_not_be_stored_is_not_acknowledged_and_comes_again(
     listener = make_listener(broker, time.clock)
     task = asyncio.create_task(listener.run(sink))
     await sink.until(lambda: bool(sink.stored))
-    await subscribed(broker, listener, sink)
+    await subscribed(broker, listener)
     sink.refuse = RuntimeError("the disk is on fire")
     async with network_server(broker) as publish:
         for n in range(5):
@@ -365,8 +359,8 @@ async def test_two_gateways_have_two_names_at_the_broker(broker: LocalBroker, ti
     mine, theirs = ParkingSink(), ParkingSink()
     one, two = make_listener(broker, time.clock), make_listener(broker, time.clock)
     async with running(one, mine), running(two, theirs), network_server(broker) as publish:
-        await subscribed(broker, one, mine)
-        await subscribed(broker, two, theirs)
+        await subscribed(broker, one)
+        await subscribed(broker, two)
         await publish("up", an_uplink(0))
         for sink in (mine, theirs):
             await sink.until(lambda sink=sink: bool(sink.told(BAY)))  # type: ignore[misc]  # bound
@@ -446,7 +440,7 @@ async def test_with_a_ca_file_the_connection_is_tls(
         async with (
             running(listener, sink),
             asyncio.timeout(PATIENCE_S),
-            aiomqtt.Client(broker.host, broker.port) as client,
+            mqtt_client(broker.host, broker.port) as client,
         ):
             await publish_until_heard(client, sink)
         assert b"MQTT" in heard[0]
