@@ -174,7 +174,6 @@ async def test_a_line_that_goes_away_and_comes_back_is_opened_again(far: Far, ti
     assert await ask(line) == b"<yes>"
     path = far.port.path if isinstance(far.port, PtyPort) else ""
     await far.port.close()
-    await asyncio.sleep(0.02)
     with pytest.raises((ConnectionBroke, DeviceUnreachable)):
         await ask(line, SOON_S)
     with pytest.raises(DeviceUnreachable) as caught:
