@@ -454,7 +454,7 @@ async def test_the_trace_shows_every_byte_of_the_cycle(server: ByteServer, drive
 async def test_a_parameter_that_the_profile_does_not_have_is_a_mismatch(drivers: Drivers) -> None:
     with pytest.raises(ProfileMismatch, match=r"meter-01: ctt: profile test-meter has no parameter 'ctt'"):
         drivers(a_profile(a_point("x", 0), parameters={"ct": 1}), parameters={"ctt": 20})
-    with pytest.raises(ProfileMismatch, match=r"meter-01: ct: must be a number above 0, .* decimals; correct"):
+    with pytest.raises(ProfileMismatch, match=r"meter-01: ct: must be a number .* decimals; correct"):
         drivers(a_profile(a_point("x", 0), parameters={"ct": 1}), parameters={"ct": 0})
 
 
