@@ -287,7 +287,6 @@ class BleListener:
         device = watch.device
         if watch.at_air is None or device.conversation is None:
             return False
-        began_ms = self._clock.now_ms()
         try:
             answer = await self._radio.talk(watch.at_air, device.conversation)
         except TalkFailed as err:
@@ -296,14 +295,13 @@ class BleListener:
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         self._vigil.heard(now_s)
         try:
-            frame = device.conversation.decode(answer)
+            frame = device.conversation.decode(answer.frame)
         except FrameRefused as err:
             await sink.put(self._refuse(watch, err.refusal, err.detail, now_ms, now_s))
             return False
         watch.at_air_s = now_s
         self._found(watch, now_ms, now_s)
-        measured_ms = now_ms if device.conversation.write is None else (began_ms + now_ms) // 2
-        await sink.put(device.answered(frame, measured_ms, now_ms))
+        await sink.put(device.answered(frame, answer.measured_ms, answer.received_ms))
         return True
 
     async def _tell(self, sink: Sink, device_id: str, kind: str, facts: dict[str, Any]) -> None:

@@ -51,10 +51,6 @@ class Novelty(Generic[T]):
         self._taken_ms = 0
 
     @property
-    def last_counter(self) -> int | None:
-        return self._guard.last
-
-    @property
     def first_counter(self) -> int | None:
         """Of the present life."""
         return self._guard.first

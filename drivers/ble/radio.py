@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from bleak import BleakClient, BleakScanner
 from bleak.args.bluez import BlueZScannerArgs, OrPattern
@@ -57,6 +57,14 @@ class TalkFailed(RetryLater):
         self.address, self.detail = address, detail
 
 
+class Answer(NamedTuple):
+    """What a device answered."""
+
+    frame: bytes
+    measured_ms: int  # between question and answer; of a device that talks by itself, when it did
+    received_ms: int
+
+
 class Radio:
     """One adapter. `patterns` are what a passive scan must look out for."""
 
@@ -97,7 +105,7 @@ class Radio:
         """Switch the adapter on. Raises RadioDown."""
         await self._set_power(True)
 
-    async def talk(self, device: BLEDevice, conversation: Conversation) -> bytes:
+    async def talk(self, device: BLEDevice, conversation: Conversation) -> Answer:
         """Connect, ask if there is a question, return the first whole frame, leave. Raises TalkFailed."""
         stream, news = bytearray(), asyncio.Event()
         gone = asyncio.Event()
@@ -117,6 +125,7 @@ class Radio:
                 await client.connect()
             async with asyncio.timeout(TALK_LIMIT_S):
                 await client.start_notify(_uuid(conversation.notify), arrived)
+                asked_ms = self._clock.now_ms()
                 if conversation.write is not None:
                     await client.write_gatt_char(_uuid(conversation.write), conversation.question)
                 while (frame := conversation.take(stream)) is None:
@@ -126,7 +135,9 @@ class Radio:
                         )
                     await news.wait()
                     news.clear()
-                return frame
+                now_ms = self._clock.now_ms()
+                measured_ms = now_ms if conversation.write is None else (asked_ms + now_ms) // 2
+                return Answer(frame, measured_ms, now_ms)
         except TalkFailed:
             raise
         except Exception as err:  # as above

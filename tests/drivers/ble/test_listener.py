@@ -346,6 +346,25 @@ async def test_a_meter_that_refuses_connections_is_lost_and_costs_the_others_not
         assert rig.values(atorch.id, ENERGY)[-1] is not None
 
 
+async def test_the_time_that_it_takes_to_connect_is_no_part_of_a_request() -> None:
+    jbd = section("jbd-bms")
+    async with a_rig(jbd) as rig:
+        gatt = rig.air.bluez._known[jbd.address][1]
+        assert gatt is not None
+
+        def slow() -> bool:
+            rig.time._now_s += 6
+            return False
+
+        gatt.refuses = slow
+        async with rig.listening():
+            await rig.play(30)
+        readings = rig.readings(jbd.id, "voltage_v")
+        took_ms = [reading.received_ms - reading.measured_ms for reading in readings if reading.value]
+        assert took_ms
+        assert max(took_ms) <= 1000  # half of what the clock may go on meanwhile
+
+
 async def test_noise_before_a_report_is_passed_over() -> None:
     atorch = section("atorch-ac", 1)
     async with a_rig(atorch) as rig:
