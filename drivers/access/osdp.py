@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from drivers.access.acts import Acts
-from drivers.access.cards import read_card, reversed_bits
+from drivers.access.cards import Card, read_card, reversed_bits
+from drivers.access.errors import NotReached
 from drivers.access.osdp_line import OsdpLine
 from drivers.access.osdp_says import Found, Happening, Online, Outcome, Reader, Security, Seen, Status, Typed
 from drivers.access.presence import Presence
@@ -93,17 +94,21 @@ class OsdpReaders:
         if reader is None or action not in _CODES:
             raise CommandRefused(device_id, action, "a door reader cannot do that")
         output, seconds = arguments.get("output", 0), arguments.get("seconds", OPEN_S)
-        if not isinstance(output, int) or not 0 <= output <= 254:
+        if isinstance(output, bool) or not isinstance(output, int) or not 0 <= output <= 254:
             raise CommandRefused(device_id, action, "its `output` is none: 0 to 254")
-        if not isinstance(seconds, int | float) or not 0.1 <= seconds <= MOST_OPEN_S:
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not is_number or not 0.1 <= seconds <= MOST_OPEN_S:
             raise CommandRefused(device_id, action, f"its `seconds` are not 0.1 to {MOST_OPEN_S:g}")
 
         async def work() -> dict[str, Any]:
             outcome = await self._switch(reader.of.address, action, output, seconds)
+            where = f"{self._port} reader {reader.of.address}"
             if outcome is Outcome.NO_OUTPUT:
                 raise CommandRefused(device_id, action, f"reader {reader.of.address}: {outcome.value}")
+            if outcome is Outcome.OFFLINE:
+                raise NotReached(where, outcome.value)
             if outcome is not Outcome.DONE:
-                raise DeviceUnreachable(f"{self._port} reader {reader.of.address}", outcome.value)
+                raise DeviceUnreachable(where, outcome.value)
             return {"action": action, "output": output, "confirmed": True}
 
         return await reader.acts.once(action, arguments, work, again=action != "open_once")
@@ -230,8 +235,7 @@ class _Reader:
         if seen.is_text:
             data["format"], number = "text", seen.data.decode("ascii", "replace").strip()
         else:
-            bits = reversed_bits(seen.bits, seen.data) if seen.is_backwards else seen.data
-            card = read_card(self.of.profile, seen.bits, bits)
+            card = self._read(seen)
             data |= {"format": card.format, "bits": seen.bits}
             if card.number is None:
                 await self._tell("door.card_misread", data)
@@ -242,6 +246,13 @@ class _Reader:
         if alias.last4 is not None:
             data["last4"] = alias.last4
         await self._tell("door.card_read", data)
+
+    def _read(self, seen: Seen) -> Card:
+        try:
+            bits = reversed_bits(seen.bits, seen.data) if seen.is_backwards else seen.data
+            return read_card(self.of.profile, seen.bits, bits)
+        except ValueError:  # a reader may send a card without a single bit
+            return Card("raw", None)
 
     async def _tell(self, kind: str, data: dict[str, Any], **states: str) -> None:
         """An event, and with it what it says of the state of the reader."""

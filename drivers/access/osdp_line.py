@@ -11,7 +11,7 @@ import osdp_sys
 import serial
 
 from drivers.access.osdp_panel import Panel
-from drivers.access.osdp_says import Done, Heard, Reader
+from drivers.access.osdp_says import Done, Heard, Outcome, Reader
 from drivers.contract import DeviceUnreachable
 
 REFRESH_S: Final = 0.005
@@ -31,6 +31,7 @@ class OsdpLine:
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._orders: list[tuple[int, dict[str, Any], Done]] = []
+        self._has_ended = False
         self._channel: _Channel | None = None
         self.on_end: Callable[[Exception | None], object] = lambda err: None  # called once, last
 
@@ -58,7 +59,10 @@ class OsdpLine:
             "timer_count": timer_100ms,
         }
         with self._lock:
-            self._orders.append((address, order, done))
+            if not self._has_ended:
+                self._orders.append((address, order, done))
+                return
+        done(Outcome.OFFLINE)
 
     def _work(self) -> None:
         channel, error = self._channel, None
@@ -79,6 +83,10 @@ class OsdpLine:
         finally:
             panel.close()
             channel.close()
+            with self._lock:
+                self._has_ended, left = True, self._orders
+            for _, _, done in left:
+                done(Outcome.OFFLINE)
             self.on_end(error)
 
 

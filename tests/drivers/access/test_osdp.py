@@ -1,13 +1,19 @@
 """Readers on an OSDP line say what happens at them, and how well they are protected, over a real wire."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import binascii
+import os
+import pty
+import tty
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 
 from drivers.access.osdp import OsdpReader, OsdpReaders
+from drivers.access.osdp_line import OsdpLine
+from drivers.access.osdp_says import Outcome, Reader
 from drivers.contract import CommandRefused, DeviceUnreachable
 from edge_agent.catalogue import Catalogue
 from models.profile import as_family
@@ -45,7 +51,15 @@ async def panel(
         OsdpReader(f"r{n}", n - 1, PROFILE, None if key is None else bytes.fromhex(key))
         for n, key in enumerate(keys, 1)
     ]
-    listener = OsdpReaders(str(line.port), 9600, readers, pseudonyms=Pseudonymiser(KEY), clock=clock)
+    async with panel_of(str(line.port), readers, sink, clock) as listener:
+        yield listener
+
+
+@asynccontextmanager
+async def panel_of(
+    port: str, readers: Sequence[OsdpReader], sink: KeepingSink, clock: Clock
+) -> AsyncIterator[OsdpReaders]:
+    listener = OsdpReaders(port, 9600, readers, pseudonyms=Pseudonymiser(KEY), clock=clock)
     task = asyncio.create_task(listener.run(sink), name="panel")
     try:
         yield listener
@@ -54,6 +68,35 @@ async def panel(
         await asyncio.gather(task, return_exceptions=True)
         if not task.cancelled() and (err := task.exception()) is not None:
             raise err
+
+
+@contextmanager
+def reader_by_hand(says: bytes) -> Iterator[str]:
+    """A reader at address 0 that speaks in clear and answers every poll with `says`; its port."""
+    answers = {0x61: b"\x45" + bytes(12), 0x62: b"\x46\x0a\x00\x00", 0x60: says}  # ID, CAP, POLL
+    wire, kept = pty.openpty()
+    tty.setraw(wire)
+    tty.setraw(kept)
+    heard = bytearray()
+
+    def answer() -> None:
+        heard.extend(os.read(wire, 4096))
+        at = heard.find(b"\x53\x00")
+        if at < 0 or len(heard) < at + 4 or len(heard) < at + heard[at + 2]:
+            return
+        control, command = heard[at + 4], heard[at + 5]
+        heard.clear()
+        said = answers.get(command, b"\x40")  # ACK
+        head = bytes([0x53, 0x80, 5 + len(said) + 2, 0, control & 3 | 4]) + said
+        os.write(wire, head + binascii.crc_hqx(head, 0x1D0F).to_bytes(2, "little"))
+
+    asyncio.get_running_loop().add_reader(wire, answer)
+    try:
+        yield os.ttyname(kept)
+    finally:
+        asyncio.get_running_loop().remove_reader(wire)
+        os.close(wire)
+        os.close(kept)
 
 
 def online(listener: OsdpReaders, *ids: str) -> bool:
@@ -151,6 +194,7 @@ async def test_loss_and_return_of_a_reader_are_told_and_do_not_concern_its_neigh
             await listener.act("r1", "open_once", {"key": "1"})
         line.readers["r1"].switch_on()
         [back] = await sink.has(1, "device.back")
+        assert (await listener.act("r1", "open_once", {"key": "1"}))["confirmed"]  # it never got there before
         line.readers["r1"].hold("0008106606")
         await sink.has(2, "door.card_read")
     assert back.device_id == "r1"
@@ -174,7 +218,10 @@ async def test_outputs_are_switched_once_a_key_and_only_where_they_are(
         assert line.readers["r1"].outputs == {0: 2}
         await listener.act("r1", "lock", {"key": "3"})
         assert line.readers["r1"].outputs == {0: 1}
-        for arguments in ({"key": "4", "output": 7}, {"key": "5", "seconds": -1}, {"output": 0}):
+        for arguments in (
+            {"key": "4", "output": 7}, {"key": "5", "seconds": -1}, {"output": 0},
+            {"key": "6", "output": True}, {"key": "7", "seconds": True},
+        ):  # fmt: skip
             with pytest.raises(CommandRefused):
                 await listener.act("r1", "open_once", arguments)
         with pytest.raises(CommandRefused):
@@ -192,6 +239,25 @@ async def test_a_port_that_is_not_there_is_tried_again_and_found(sink: KeepingSi
             await sink.has(1, "device.back")
             assert online(listener, "r1")
     assert lost.data == {"reason": "unreachable"}
+
+
+async def test_an_order_is_answered_also_when_the_line_ends_before_it_was_sent(clock: Clock) -> None:
+    outcomes: list[Outcome] = []
+    async with running_line(a_line(OWN), clock=clock, seed=1, origin_ms=START_MS) as simulated:
+        line = OsdpLine(str(simulated.port), 9600, [Reader(0)], heard=lambda *_: None)
+        line.start()
+        line.set_output(0, 0, 1, 0, outcomes.append)
+        line.stop()
+        line.set_output(0, 0, 1, 0, outcomes.append)
+    assert outcomes == [Outcome.OFFLINE] * 2
+
+
+async def test_a_card_without_a_single_bit_is_told_as_misread(sink: KeepingSink, clock: Clock) -> None:
+    with reader_by_hand(b"\x50\x00\x00\x00\x00") as port:  # RAW of reader 0: no format, 0 bits
+        readers = [OsdpReader("r1", 0, PROFILE)]
+        async with panel_of(port, readers, sink, clock):
+            [misread] = await sink.has(1, "door.card_misread")
+    assert misread.data == {"reader": 1, "credential": "card", "format": "raw", "bits": 0}
 
 
 async def test_noise_on_the_wire_does_no_harm(sink: KeepingSink, clock: Clock) -> None:
