@@ -147,6 +147,8 @@ class Passes:
             raise refuse("it has ended already")
         if to_ms - from_ms > MOST_MS:
             raise refuse("it is longer than a year")
+        if from_ms - self._clock.now_ms() > MOST_MS:
+            raise refuse("it begins more than a year from now")
         if (card is None) == (pin is None):
             raise refuse("it needs either a `card` or a `pin`")
         if card is not None and not (isinstance(card, str) and _CARD.fullmatch(card)):
@@ -185,8 +187,9 @@ class Passes:
         except SaidNo as err:
             if "exist" not in err.code.lower():
                 raise
-            await controller.put(_PEOPLE.format("Modify"), {"UserInfo": user})
-        if card is not None and not await self._has_card(person, card):
+            await self._remove(person)  # with the card or PIN that it had, which must open nothing any more
+            await controller.post(_PEOPLE.format("Record"), {"UserInfo": user})
+        if card is not None:
             info = {"employeeNo": person, "cardNo": card, "cardType": "normalCard"}
             await controller.post(_CARDS.format("Record"), {"CardInfo": info})
         shown = await self._shown(person)

@@ -125,6 +125,7 @@ async def test_what_makes_no_sense_is_refused_and_may_be_corrected(
         pytest.param({"to_ms": 5}, "`from_ms` before `to_ms`", id="ends-before-it-begins"),
         pytest.param({"from_ms": 4, "to_ms": 5}, "ended already", id="over"),
         pytest.param({"to_ms": 1 << 50}, "longer than a year", id="for-ever"),
+        pytest.param({"from_ms": 10**18 - 1, "to_ms": 10**18}, "more than a year from now", id="far-away"),
         pytest.param({"pass": "a/b"}, "needs a `pass`", id="strange-pass"),
     ],
 )
@@ -174,6 +175,18 @@ async def test_a_pass_is_taken_off_by_command_and_putting_it_twice_changes_it(
     [event] = sink.of_kind("door.pass_taken")
     assert event.data == {"pass": "visit-1", "doors": [2], "reason": "command"}
     assert not any("/pass/" in name for name in sink.stored)
+
+
+@pytest.mark.parametrize(
+    "before", [{"card": "0004711816"}, {"card": None, "pin": "90210"}], ids=["another-card", "a-pin"]
+)
+async def test_what_a_pass_was_opened_with_before_opens_nothing_any_more(
+    listener: DoorController, controller: SimulatedController, clock: Clock, before: dict[str, Any]
+) -> None:
+    await listener.act("door", "put_pass", a_pass(clock, **before))
+    await listener.act("door", "put_pass", a_pass(clock, key="k2"))
+    assert list(controller.state.cards) == [CARD]
+    assert not any("password" in user for user in controller.state.users.values())
 
 
 async def test_a_card_of_somebody_else_is_no_visitors_card(
