@@ -64,8 +64,8 @@ def day_of_doors(building: Building, people: list[Person], *, doors: int, day: i
             deeds += _passage(rng, at_ms, rng.randrange(1, doors + 1), person, leaves=leaves % 2 == 1)
     for _ in range(2 + len(people) // 10):  # what should not happen
         at_ms = midnight_ms + rng.randrange(DAY_MS - 600_000)
-        door, person = rng.randrange(1, doors + 1), rng.choice(people)
-        deeds += _trouble(rng, at_ms, door, person)
+        door = rng.randrange(1, doors + 1)
+        deeds += _trouble(rng, at_ms, door, rng.choice(people) if people else None)
     return iter(sorted(deeds, key=lambda deed: deed.at_ms))
 
 
@@ -80,10 +80,9 @@ def _passage(rng: random.Random, at_ms: int, door: int, person: Person, *, leave
     ]
 
 
-def _trouble(rng: random.Random, at_ms: int, door: int, person: Person) -> list[Deed]:
-    what = rng.choice(
-        ["no_right", "wrong_hours", "expired", "unknown_card", "forced", "held_open", "mystery"]
-    )
+def _trouble(rng: random.Random, at_ms: int, door: int, person: Person | None) -> list[Deed]:
+    with_card = ["no_right", "wrong_hours", "expired", "unknown_card"] if person is not None else []
+    what = rng.choice([*with_card, "forced", "held_open", "mystery"])
     if what in ("forced", "held_open"):
         first = "opened" if what == "held_open" else "forced"
         rest = ["held_open", "closed"] if what == "held_open" else ["closed"]

@@ -118,6 +118,14 @@ def test_a_day_of_people_is_the_same_for_the_same_seed_and_quiet_at_weekends() -
     assert len({person.card for person in people}) == len({person.number for person in people}) == 40
 
 
+def test_at_doors_that_nobody_uses_only_happens_what_needs_nobody() -> None:
+    building = Building(seed=3)
+    days = [day_of_doors(building, [], doors=2, day=building.local_day(START_MS) + n) for n in range(20)]
+    deeds = [deed for day in days for deed in day]
+    assert {deed.what for deed in deeds} == {"forced", "held_open", "opened", "closed", "mystery"}
+    assert not any(deed.person for deed in deeds)
+
+
 def test_every_code_of_every_make_has_a_meaning_and_both_differ_by_one_at_the_door() -> None:
     for codes in CODES.values():
         assert set(codes) <= set(MEANINGS)
