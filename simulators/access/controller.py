@@ -170,6 +170,11 @@ class SimulatedController:
         """Break all connections."""
         await self._web.cut()
 
+    async def settled(self) -> None:
+        """Return when no late event is still to come, all was pushed, and nothing more will be."""
+        await asyncio.gather(*self._late)
+        await self.delivery.settled()
+
     async def close(self) -> None:
         for task in self._late:
             task.cancel()

@@ -102,12 +102,12 @@ class WebServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER)
         try:
-            while (request := await self._request(http, reader, writer)) is not None:
-                answer = await self._handle(request)
-                if answer is None or not await self._answer(http, reader, writer, answer):
-                    return
-        except (ConnectionError, h11.RemoteProtocolError, h11.LocalProtocolError):
-            pass
+            # A client that goes, or speaks no HTTP, is left alone: it is not there to be told.
+            with contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
+                while (request := await self._request(http, reader, writer)) is not None:
+                    answer = await self._handle(request)
+                    if answer is None or not await self._answer(http, reader, writer, answer):
+                        return
         finally:
             writer.transport.abort()
             with contextlib.suppress(ConnectionError):
@@ -151,6 +151,8 @@ class WebServer:
             writer.write(http.send(h11.Data(data=answer.body)) or b"")
             writer.write(http.send(h11.EndOfMessage()) or b"")
             await writer.drain()
+            if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+                return False
             http.start_next_cycle()
             return True
         leaving = asyncio.create_task(reader.read(1), name="client of a stream")

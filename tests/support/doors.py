@@ -65,7 +65,7 @@ async def listening(
     try:
         yield listener
         if controller is not None:
-            await controller.delivery.settled()
+            await controller.settled()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

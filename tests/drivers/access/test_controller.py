@@ -1,6 +1,5 @@
 """Every event of a door controller arrives once, whichever way it comes and whatever happens to it."""
 
-import asyncio
 import random
 from pathlib import Path
 from typing import Any
@@ -114,11 +113,10 @@ async def test_none_is_missing_and_none_is_doubled_whatever_becomes_of_the_deliv
             rng = random.Random(3)
             for _ in range(12):
                 busy(controller, 5, rng)
-                await asyncio.sleep(0.01)
+                await clock.sleep(0.2)
             controller.clear_faults()
             controller.happen("closed", 1)
             await sink.until(lambda: len(set(serials(sink.events))) == 61)
-            await asyncio.sleep(0.2)  # 4 s of the clock, in which a late one would come again
         check_all_there(controller, sink)
     assert sink.of_kind(LOG_GAP) == []
 
