@@ -32,7 +32,8 @@ class ArgumentsWrong(BadInput):
 
 
 Door = Annotated[int, Meta(ge=1, lt=10_000, description="number of the door at its controller")]
-PassId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,32}$", description="names the pass")]
+# Patterns end with `\Z`, for `$` lets a line end pass.
+PassId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z", description="names the pass")]
 Ms = Annotated[int, Meta(ge=946_684_800_000, lt=4_102_444_800_000)]  # 2000 to 2099
 
 
@@ -60,8 +61,8 @@ class PassArguments(_Arguments, frozen=True, kw_only=True):
     doors: Annotated[list[Door], Meta(min_length=1, max_length=64)]
     from_ms: Ms
     to_ms: Ms
-    card: Annotated[str, Meta(pattern="^[0-9A-Za-z]{1,32}$")] | None = None
-    pin: Annotated[str, Meta(pattern="^[0-9]{4,8}$")] | None = None
+    card: Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,32}\Z")] | None = None
+    pin: Annotated[str, Meta(pattern=r"^[0-9]{4,8}\Z")] | None = None
 
 
 class PassIdArguments(_Arguments, frozen=True, kw_only=True):

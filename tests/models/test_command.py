@@ -184,7 +184,10 @@ def test_no_repr_shows_arguments_or_keys() -> None:
         ("put_pass", PASS | {"pin": "4711"}, "arguments.card"),
         ("put_pass", PASS | {"pin": "12 34", "card": None}, "arguments.pin"),
         ("put_pass", PASS | {"doors": []}, "arguments.doors"),
+        ("put_pass", PASS | {"card": "12345678\n"}, "arguments.card"),
+        ("put_pass", {k: v for k, v in PASS.items() if k != "card"} | {"pin": "4711\n"}, "arguments.pin"),
         ("take_pass", {"pass": "../x"}, "arguments.pass"),
+        ("take_pass", {"pass": "visitor-1\n"}, "arguments.pass"),
     ],
 )
 def test_what_an_action_cannot_be_done_with_is_named_by_its_place(
