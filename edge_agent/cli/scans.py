@@ -67,6 +67,8 @@ def scan_serial(
     """
     from edge_agent.commands import scan
 
+    if not port:
+        raise typer.BadParameter("'' is no port; write such as /dev/ttyUSB0")
     asked = _checked(lambda: scan.units_of(units))
     settings = {"baud": baud, "parity": parity.value, "stop_bits": stop_bits}
     _scan(lambda: scan.serial(port, settings, asked, own, as_yaml=as_yaml), as_yaml=as_yaml, as_json=as_json)

@@ -1,11 +1,12 @@
 """Telling a device to do something, for whoever stands before it; what came of it is on record."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from drivers.contract import ActingDriver, CommandRefused, DeviceState
+from drivers.contract import ActingDriver, CommandRefused, DeviceState, DeviceUnreachable
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.buses import is_asked
 from edge_agent.buses.polled import make_driver, make_wire
@@ -85,7 +86,8 @@ class _OpenedOnce:
         if not isinstance(driver, ActingDriver):
             raise CommandRefused(device_id, action, "it can only be read")
         try:
-            await driver.open()
+            with contextlib.suppress(DeviceUnreachable):  # `act` tries again, and looks at the order first
+                await driver.open()
             return await driver.act(action, arguments)
         finally:
             await driver.close()

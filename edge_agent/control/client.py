@@ -31,7 +31,7 @@ def ask_agent(state_dir: Path, question: Question) -> Answer | None:
             connection.connect(name)
             connection.sendall(msgspec.json.encode(question) + b"\n")
             line = connection.makefile("rb").readline()
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         return None
     except PermissionError:
         told = f"{path}: only root and the user that the agent runs as may ask it"

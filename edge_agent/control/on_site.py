@@ -153,7 +153,7 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             line = await reader.readuntil(b"\n")
         try:
             question = msgspec.json.decode(line, type=Question)
-        except msgspec.MsgspecError as err:
+        except (msgspec.MsgspecError, RecursionError) as err:
             answer = Answer(error=f"not a question: {err}", code="malformed")
         else:
             answer = await answerer(question, peer)

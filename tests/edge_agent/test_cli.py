@@ -224,6 +224,15 @@ async def test_read_of_a_silent_device_is_bad_news(tmp_path: Path) -> None:
     assert (refused.code, "check its power" in refused.err) == (1, True)
 
 
+async def test_a_write_that_can_never_be_done_is_refused_also_while_the_device_is_away(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, [("port: 5020", "port: 1"), ("port: 9464", "port: 1")])
+    said = await edge_agent("write", "meter-01", "nonsense", "5", "-c", path, "--json")
+    assert (said.code, said.json["state"]) == (1, "refused")
+    assert "no point 'nonsense'" in said.json["detail"]
+
+
 async def test_status_of_a_gateway_that_does_not_run_comes_from_its_files(
     tmp_path: Path, clock: VirtualClock
 ) -> None:

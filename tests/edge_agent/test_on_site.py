@@ -66,6 +66,11 @@ async def test_a_socket_that_a_killed_agent_left_is_replaced(tmp_path: Path) -> 
         assert await asyncio.to_thread(ask_agent, tmp_path, OPEN) == Answer(state="door-01")
 
 
+def test_where_the_state_folder_is_a_file_no_agent_runs(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    assert ask_agent(tmp_path / "state", OPEN) is None
+
+
 async def test_a_folder_may_lie_as_deep_as_it_likes(tmp_path: Path) -> None:
     deep = tmp_path / ("a" * 100) / ("b" * 100)
     deep.mkdir(parents=True)
@@ -113,6 +118,7 @@ async def test_another_user_is_refused_whatever_the_rights_of_the_file_are(tmp_p
         b'{"do": "act", "device": "a", "more": 1}\n',
         b"\xff\xfe\n",
         b"[" * 50_000 + b"\n",
+        b'{"do": "act", "device": "a", "arguments": {"a": ' + b"[" * 20_000 + b"]" * 20_000 + b"}}\n",
     ],
 )
 async def test_what_is_no_question_is_refused(tmp_path: Path, line: bytes) -> None:
@@ -165,7 +171,7 @@ def test_no_repr_of_a_question_shows_its_arguments() -> None:
     assert "83726451" not in repr(question)
 
 
-def test_readings_survive_the_way(tmp_path: Path) -> None:
+def test_readings_survive_the_way() -> None:
     reading = Reading(device_id="m", point="p", value=1.5, measured_ms=1, received_ms=2)
     answer = Answer(readings=[reading])
     assert msgspec.json.decode(msgspec.json.encode(answer), type=Answer) == answer

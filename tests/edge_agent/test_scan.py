@@ -273,6 +273,7 @@ def _lock(path: str) -> int:
     "words",
     [
         ["serial"],
+        ["serial", ""],
         ["serial", "/dev/ttyUSB0", "--units", "0"],
         ["serial", "/dev/ttyUSB0", "--units", "250"],
         ["serial", "/dev/ttyUSB0", "--units", "1-"],
