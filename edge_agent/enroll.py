@@ -1,6 +1,7 @@
 """Makes this gateway one of a collector's: a token, a key born here, a certificate."""
 
 import base64
+import contextlib
 from pathlib import Path
 
 import httpx
@@ -55,11 +56,8 @@ def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> I
     """
     folder = identity.identity_folder(state_dir)
     if not again:
-        try:
+        with contextlib.suppress(identity.NotEnrolled):
             present = identity.load_identity(state_dir)
-        except identity.NotEnrolled:
-            pass
-        else:
             raise AlreadyEnrolled(present.gateway_id, present.collector.url)
     key, seal_key = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
     fresh = identity.new_folder(folder)
