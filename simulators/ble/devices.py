@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
 from models.profile.ble import BleProfile
 from models.times import Clock
@@ -23,36 +23,27 @@ _RECORDED: Final = 200  # advertisements that somebody has recorded and may send
 _REBOOT_MS: Final = 10_000
 
 
-class SimulatedDevice(Protocol):
-    """One device. `faults.add` makes it misbehave."""
+class Place(NamedTuple):
+    """What a device is among."""
 
-    section: BleDeviceSection
-    faults: BleFaultSet
-    frames: int
-
-    async def run(self) -> None:
-        """Be on the air until cancelled."""
+    world: World
+    bluez: BlueZ
+    clock: Clock
+    seed: int
+    ledger: LedgerWriter | None
 
 
 class _Base:
     """What both kinds of device share."""
 
-    def __init__(
-        self,
-        section: BleDeviceSection,
-        profile: BleProfile,
-        world: World,
-        *,
-        bluez: BlueZ,
-        clock: Clock,
-        seed: int,
-        ledger: LedgerWriter | None,
-    ) -> None:
+    def __init__(self, section: BleDeviceSection, profile: BleProfile, place: Place) -> None:
         self.section, self.profile = section, profile
         self.address = section.address.upper()
-        self.faults = BleFaultSet(section.id, seed=seed, origin_ms=world.origin_ms, now_ms=clock.now_ms)
+        self._world, self._bluez, self._clock, seed, self._ledger = place
+        self.faults = BleFaultSet(
+            section.id, seed=seed, origin_ms=self._world.origin_ms, now_ms=self._clock.now_ms
+        )
         self.frames = 0  # so far
-        self._world, self._bluez, self._clock, self._ledger = world, bluez, clock, ledger
         self._key = key_of(seed, "ble-device", section.id)
         for fault in section.faults:
             self.faults.add(fault)
@@ -88,24 +79,14 @@ class _Base:
 class Advertiser(_Base):
     """A device that advertises what it measures."""
 
-    def __init__(
-        self,
-        section: BleDeviceSection,
-        profile: BleProfile,
-        world: World,
-        *,
-        bluez: BlueZ,
-        clock: Clock,
-        seed: int,
-        ledger: LedgerWriter | None,
-    ) -> None:
-        super().__init__(section, profile, world, bluez=bluez, clock=clock, seed=seed, ledger=ledger)
+    def __init__(self, section: BleDeviceSection, profile: BleProfile, place: Place) -> None:
+        super().__init__(section, profile, place)
         self.number = section.counter  # of its next frame
-        self._sender: Sender = SENDERS[section.profile](world, self.address)
+        self._sender: Sender = SENDERS[section.profile](place.world, self.address)
         self._secret = None if section.key is None else bytes.fromhex(section.key)
         self._recorded: list[Advert] = []
         self._silent_until_ms = 0
-        bluez.know(self.address, f"{section.profile}-{self.address[-2:]}")
+        place.bluez.know(self.address, f"{section.profile}-{self.address[-2:]}")
 
     async def run(self) -> None:
         await self._every(self.section.every_ms, self.speak)
@@ -174,26 +155,16 @@ class Advertiser(_Base):
 class AskedMeter(_Base):
     """A meter that is connected to. It advertises only that it is there."""
 
-    def __init__(
-        self,
-        section: BleDeviceSection,
-        profile: BleProfile,
-        world: World,
-        *,
-        bluez: BlueZ,
-        clock: Clock,
-        seed: int,
-        ledger: LedgerWriter | None,
-    ) -> None:
-        super().__init__(section, profile, world, bluez=bluez, clock=clock, seed=seed, ledger=ledger)
-        self._meter: GattMeter = METERS[section.profile](world)
+    def __init__(self, section: BleDeviceSection, profile: BleProfile, place: Place) -> None:
+        super().__init__(section, profile, place)
+        self._meter: GattMeter = METERS[section.profile](place.world)
         self._silent_until_ms = 0
         characteristics = [
             Characteristic(self._meter.notify, notifies=True),
             Characteristic(self._meter.write, write=self._written),
         ]
         gatt = Gatt({self._meter.service: characteristics}, self._refuses)
-        bluez.know(self.address, f"{section.profile}-{self.address[-2:]}", gatt)
+        place.bluez.know(self.address, f"{section.profile}-{self.address[-2:]}", gatt)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -12,7 +12,7 @@ from models.profile.ble_formats import FORMATS
 from models.times import Clock
 from simulators.ble.air import Advert
 from simulators.ble.bluez import BlueZ, bluez
-from simulators.ble.devices import Advertiser, AskedMeter
+from simulators.ble.devices import Advertiser, AskedMeter, Place
 from simulators.ble.faults import AdapterFault
 from simulators.ble.private_bus import private_bus
 from simulators.ble.sections import BleDeviceSection, BleSection
@@ -137,7 +137,7 @@ def _device(
     profile = profile_of(section.profile, BleProfile)
     world = World(building, name=section.id, kw=section.load_kw, origin_ms=origin_ms)
     kind = Advertiser if FORMATS[profile.ble.format].over == "advert" else AskedMeter
-    return kind(section, profile, world, bluez=radio, clock=clock, seed=seed, ledger=ledger)
+    return kind(section, profile, Place(world, radio, clock, seed, ledger))
 
 
 async def _fail(fault: AdapterFault, radio: BlueZ, clock: Clock, origin_ms: int) -> None:

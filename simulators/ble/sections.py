@@ -61,6 +61,8 @@ def find_mistakes(section: BleSection) -> Iterator[Mistake]:
                 (*path, "profile"), f"'{device.profile}' is no Bluetooth device but one of {err.family}"
             )
         else:
+            if device.profile != profile.profile:
+                yield Mistake((*path, "profile"), "only shipped Bluetooth profiles are simulated", "its name")
             needs_key = profile.addressing.key == "required"
             if needs_key != (device.key is not None) and profile.addressing.key != "allowed":
                 what = "is missing" if needs_key else f"{device.profile} has no key"

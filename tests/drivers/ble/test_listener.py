@@ -159,6 +159,7 @@ async def test_a_device_that_says_the_same_for_hours_is_heard_and_stored_once_a_
         async with rig.listening():
             for _ in range(30):
                 await rig.air.bluez.receive(plain.address, constant)
+                await rig.settled()  # heard before time goes on
                 await rig.play(4, step_s=4)
         assert rig.values(plain.id, "temperature_c") == [25.0] * 10
         assert lost_for(rig) is None
