@@ -12,6 +12,8 @@ from simulators.access.messages import Form
 from simulators.faults import FaultMistake
 from simulators.fields import DurationMs, Section, Timed
 
+MOST_CLOCK_S = 2_000_000_000  # 63 years: enough for a clock that was never set
+
 DeliveryFault = Literal["lost", "duplicate", "swapped", "late", "garbage", "cut"]
 StateFault = Literal["refused", "reboot", "clock", "reset"]
 
@@ -35,7 +37,12 @@ class DoorFault(Timed):
     probability: float = Field(default=1.0, gt=0, le=1, description="for each event; 1: every one")
     delay_ms: DurationMs | None = Field(default=None, description="of a late event, as 3s")
     lasts_ms: DurationMs | None = Field(default=None, description="of a reboot, as 60s")
-    seconds: int | None = Field(default=None, description="of a wrong clock; -3600 is an hour behind")
+    seconds: int | None = Field(
+        default=None,
+        ge=-MOST_CLOCK_S,
+        le=MOST_CLOCK_S,
+        description="of a wrong clock; -3600 is an hour behind",
+    )
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:

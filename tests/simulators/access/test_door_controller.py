@@ -141,6 +141,7 @@ def test_every_code_of_every_make_has_a_meaning_and_both_differ_by_one_at_the_do
         pytest.param("late=0.1", "needs `delay`", id="late-without-delay"),
         pytest.param("lost=2", "less than or equal to 1", id="more-than-always"),
         pytest.param("lost=x", "probability", id="no-number"),
+        pytest.param("clock=1:99999999999999", "less than or equal to", id="clock-beyond-all-calendars"),
     ],
 )
 def test_a_fault_that_cannot_be_understood_says_how_to_write_it(text: str, told: str) -> None:
