@@ -39,7 +39,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all o
 
 @app.command()
 def modbus(
-    profile: Annotated[str, typer.Option(help="Name of a profile, such as eastron-sdm630.")],
+    profile: Annotated[str, typer.Option(help="Name, such as eastron-sdm630, or a file: mine.yaml.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for a free one.")] = 5020,
     host: Host = "127.0.0.1",
     unit: Units = None,

@@ -23,7 +23,7 @@ from simulators.serving import serve
 
 
 def cjt188(
-    profile: Annotated[str, typer.Option(help="Name of a profile.")] = "cjt188-water",
+    profile: Annotated[str, typer.Option(help="Name, or a file: mine.yaml.")] = "cjt188-water",
     address: Annotated[
         list[str] | None, typer.Option(help="The 14 digits of a meter; repeat for more.")
     ] = None,

@@ -13,7 +13,7 @@ from simulators.line.sections import LineSection
 
 class Cjt188MeterSection(Addressed):
     address: str = Field(pattern=r"^[0-9A-Fa-f]{14}$", description="14 digits: the maker's code, the number")
-    profile: str = Field(default="cjt188-water", description="name of a profile")
+    profile: str = Field(default="cjt188-water", description="name or .yaml file of a profile")
     counts_in: dict[str, str] = Field(
         default={}, description='its own unit of a point, where it is not the profile\'s: {"volume_m3": "L"}'
     )

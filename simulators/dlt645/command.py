@@ -23,7 +23,7 @@ from simulators.serving import serve
 
 
 def dlt645(
-    profile: Annotated[str, typer.Option(help="Name of a profile.")] = "dlt645-single-phase",
+    profile: Annotated[str, typer.Option(help="Name, or a file: mine.yaml.")] = "dlt645-single-phase",
     address: Annotated[
         list[str] | None, typer.Option(help="The 12 digits on a meter's front; repeat for more.")
     ] = None,

@@ -13,7 +13,7 @@ from simulators.line.sections import LineSection
 
 class Dlt645MeterSection(Addressed):
     address: str = Field(pattern=r"^[0-9]{12}$", description="the 12 digits on its front")
-    profile: str = Field(default="dlt645-single-phase", description="name of a profile")
+    profile: str = Field(default="dlt645-single-phase", description="name or .yaml file of a profile")
     blocks: bool = Field(default=True, description="whether it knows the blocks of its profile")
     wake_bytes: int = Field(default=4, ge=0, le=64, description="bytes FE before its answers")
     longest: int = Field(

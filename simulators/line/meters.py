@@ -19,7 +19,7 @@ class AnyMeter(Section):
     """One meter that shares its wire with others."""
 
     id: str = Field(min_length=1, max_length=60, description="its name in the ledger")
-    profile: str = Field(description="name of a profile")
+    profile: str = Field(description="name or .yaml file of a profile")
     load_kw: float = Field(default=20.0, gt=0, le=100_000, description="what it draws on a usual working day")
     night_share: float | None = Field(
         default=None, ge=0, le=1, description="where it differs from the building's"

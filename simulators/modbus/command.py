@@ -25,7 +25,7 @@ from simulators.serving import serve
 
 
 def line(
-    profile: Annotated[str, typer.Option(help="Name of a profile.")] = "eastron-sdm630",
+    profile: Annotated[str, typer.Option(help="Name, or a file: mine.yaml.")] = "eastron-sdm630",
     unit: Units = None,
     link: Link = None,
     port: TcpPortOption = None,

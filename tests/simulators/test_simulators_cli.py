@@ -93,6 +93,43 @@ def test_what_is_served_comes_with_the_configuration_that_reads_it() -> None:
     assert "profile: chint-dtsu666, period_s: 10, parameters: {ct: 20.0, pt: 1.0}}" in text
 
 
+OWN = """
+profile: mine
+version: "1"
+title: A meter that nobody else has
+family: modbus
+verified: false
+source: this test
+modbus: {max_registers: 9}
+points:
+  - {name: energy_kwh, unit: kWh, kind: counter, table: holding, address: 0x2100, type: uint64,
+     byte_order: little, word_order: low_first, scale: 0.001}
+  - {name: humidity_pct, unit: "%", kind: gauge, table: holding, address: 0x2109, type: int16,
+     scale: 0.1, offset: -40}
+"""
+
+
+def test_a_meter_of_somebodys_own_profile_is_served_and_so_is_one_that_extends_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(OWN)
+    (tmp_path / "newer.yaml").write_text(
+        'profile: newer\nversion: "1"\ntitle: With fewer points\nextends: mine\nwithout: [humidity_pct]\n'
+    )
+    (tmp_path / "both.yaml").write_text(
+        "scenario: both\nracks:\n  - port: 0\n    meters:\n"
+        f"      - {{id: a, unit: 1, profile: {tmp_path}/mine.yaml}}\n"
+        f"      - {{id: b, unit: 2, profile: {tmp_path}/newer.yaml}}\n"
+    )
+    with started("run", str(tmp_path / "both.yaml"), "--json") as process:
+        served = first_line(process)
+        energy = [ask(port_of(served), read_frame(unit, 0x2100, 4, function=3), 17)[9:] for unit in (1, 2)]
+        humidity = [ask(port_of(served), read_frame(unit, 0x2109, 1, function=3), 9)[7:9] for unit in (1, 2)]
+        process.terminate()
+        process.communicate(timeout=LIMIT_S)
+    assert [device["profile"] for device in served["devices"]] == ["mine", "newer"]
+    assert all(0 < int.from_bytes(counter, "little") < 10**12 for counter in energy)
+    assert humidity == [bytes((3, 2)), bytes((0x83, 2))]  # two bytes, and no such register
+
+
 def test_faults_of_the_command_line_reach_the_wire() -> None:
     with started(
         "modbus", "--profile", "eastron-sdm630", "--port", "0", "--fault", "exception=1:4", "--json"
@@ -135,6 +172,7 @@ def test_a_port_that_is_taken_is_said_clearly() -> None:
         pytest.param(
             ("modbus", "--profile", "eastron-630"), 1, "did you mean 'eastron-sdm630'", id="profile"
         ),
+        pytest.param(("modbus", "--profile", "no.yaml"), 1, "no.yaml' (the file cannot be read", id="own"),
         pytest.param(("run", "offise"), 1, "did you mean 'office'", id="scenario"),
         pytest.param(("run", "nowhere.yaml"), 1, "nowhere.yaml", id="file"),
         pytest.param(
