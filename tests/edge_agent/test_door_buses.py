@@ -25,7 +25,7 @@ from tests.support.clocks import START_MS, fast_clock
 from tests.support.doors import a_section, eventually
 from tests.support.keeping_sink import KeepingSink
 
-READERS = OsdpLineSection(readers=(ReaderSection(id="reader", address=1, key="0f" * 16),))
+READERS = OsdpLineSection(readers=(ReaderSection(id="reader", address=0, key="0f" * 16),))
 
 
 @asynccontextmanager
