@@ -133,6 +133,7 @@ async def _take_in(
                     name="bench",
                     state="active",
                     public_key=signing_key.public_key().public_bytes_raw(),
+                    seal_key=b"",
                     certificate_serial="1",
                     enrolled_ms=now_ms,
                 )

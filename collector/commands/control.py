@@ -29,7 +29,7 @@ REAL = Clock(now_ms=lambda: time.time_ns() // 1_000_000, monotonic_s=time.monoto
 
 
 class CannotTell(NeedsAHuman):
-    """The command cannot be given; nothing was kept."""
+    """The command cannot be given, and nothing was kept; or there is nothing that could be listed."""
 
 
 def give(
@@ -46,7 +46,7 @@ def give(
     """Bad news when it was waited for and is not done."""
 
     async def run() -> Answer:
-        home = Home(folder)
+        home, arguments = Home(folder), _arguments(words)
         desk_key = home.commanding_key()
         async with await Store.open(home.database) as store:
             site_id, number = await _addressee(store, site_code, device_name)
@@ -55,7 +55,7 @@ def give(
                 site_id=site_id,
                 device=number,
                 action=action,
-                arguments=_arguments(words),
+                arguments=arguments,
                 life_ms=round(expires_in_s * 1000),
                 by=f"{_user()}, at the command line",
             )
@@ -75,6 +75,8 @@ def give(
 
 def list_commands(folder: Path, site_code: str | None, state: str | None) -> Answer:
     async def read() -> Answer:
+        if state is not None and state not in record.STATES:
+            raise CannotTell(f"there is no state {state!r}; there are {', '.join(record.STATES)}")
         query = (
             select(command, site.c.code)
             .join_from(command, site, site.c.id == command.c.site_id)
@@ -86,6 +88,9 @@ def list_commands(folder: Path, site_code: str | None, state: str | None) -> Ans
         if state is not None:
             query = query.where(command.c.state == state)
         async with await Store.open(Home(folder).database) as store, store.read() as connection:
+            codes = (await connection.execute(select(site.c.code))).scalars().all()
+            if site_code is not None and site_code not in codes:
+                raise CannotTell(f"there is no site {site_code!r}; see `collector site list`")
             rows = (await connection.execute(query)).all()
         shown = [
             (row.code, row.id, utc_text(row.issued_ms), row.issued_by, row.device_id, row.action, row.state)
@@ -159,7 +164,7 @@ def _arguments(words: Sequence[str]) -> dict[str, Any]:
             raise CannotTell(f"{word!r} is no argument; write key=value, such as door=1")
         try:
             found[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # also of numbers and lists that no action takes
             found[name] = value
     return found
 

@@ -20,7 +20,7 @@ from models.actions import ACTIONS, ArgumentsWrong, checked_arguments, shown_arg
 from models.command import ID, LONGEST_LIFE_MS, MAX_COMMAND_BYTES, SHORTEST_LIFE_MS, Command, CommandKey
 from models.errors import BadInput
 from models.protocol import Code
-from models.sealing import is_usable, seal_text
+from models.sealing import seal_text
 from models.times import Clock
 
 LONGEST_WAIT_S: Final = 60.0  # of a gateway for a command; a proxy or firewall forgets what is silent longer
@@ -32,7 +32,7 @@ MOST_OFFERED: Final = 200  # to a gateway that has forgotten what it had
 class CommandMistake(BadInput):
     """Such a command cannot be given.
 
-    `code` is one of: key-reused, no-such-device, gateway-revoked, no-key.
+    `code` is one of: key-reused, no-such-device, gateway-revoked.
     """
 
     def __init__(self, code: str, detail: str, hint: str) -> None:
@@ -201,20 +201,11 @@ def _addressee(wish: Wish) -> Any:
     )
 
 
-def _sealed(wish: Wish, arguments: dict[str, Any], gateway_id: str, seal_key: bytes | None) -> dict[str, Any]:
+def _sealed(wish: Wish, arguments: dict[str, Any], gateway_id: str, seal_key: bytes) -> dict[str, Any]:
     """The arguments as they travel and are kept: secrets for the eyes of the gateway alone."""
-    secret = ACTIONS[wish.action].secret & arguments.keys()
-    if not secret:
-        return arguments
-    if seal_key is None or not is_usable(seal_key):
-        raise CommandMistake(
-            "no-key",
-            f"the gateway {gateway_id} has no key that a {' or '.join(sorted(secret))} could be sealed for",
-            "enrol it again: edge-agent enroll --again TOKEN",
-        )
     return arguments | {
         name: seal_text(arguments[name], public_key=seal_key, gateway_id=gateway_id, command_id=wish.id)
-        for name in secret
+        for name in ACTIONS[wish.action].secret & arguments.keys()
     }
 
 

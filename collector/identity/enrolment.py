@@ -19,7 +19,7 @@ from collector.store.engine import Store
 from collector.store.schema import gateway
 from models.errors import NeedsAHuman
 from models.protocol import EnrollRequest, EnrollResponse, command_key_statement
-from models.sealing import SEAL_KEY_BYTES
+from models.sealing import SEAL_KEY_BYTES, is_usable
 
 ACTIVE = "active"
 REVOKED = "revoked"
@@ -84,6 +84,8 @@ def _seal_key(text: str) -> bytes:
         raise RequestRefused("the key for secrets in commands is not base64") from None
     if len(key) != SEAL_KEY_BYTES:
         raise RequestRefused(f"the key for secrets in commands has {len(key)} bytes, not {SEAL_KEY_BYTES}")
+    if not is_usable(key):
+        raise RequestRefused("nothing can be sealed to the key for secrets in commands")
     return key
 
 

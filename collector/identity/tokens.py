@@ -22,6 +22,7 @@ from models.times import DAY_MS, HOUR_MS
 API_TOKEN_PREFIX: Final = "ght_"  # noqa: S105  # lets a scanner of texts find a leaked one
 SCOPES: Final = ("read", "alerts:write", "commands:write", "gateways:write")
 MAX_ENROLLMENT_HOURS: Final = 24
+MAX_API_DAYS: Final = 3650
 
 
 class TokenRefused(BadInput):
@@ -129,8 +130,8 @@ async def issue_api_token(
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise TokenMistake(f"scopes are {', '.join(SCOPES)}; not {', '.join(unknown) or 'none at all'}")
-    if days <= 0:
-        raise TokenMistake(f"a token is valid for more than 0 days, not {days:g}")
+    if not 0 < days <= MAX_API_DAYS:
+        raise TokenMistake(f"a token is valid for more than 0 and at most {MAX_API_DAYS} days, not {days:g}")
     text = API_TOKEN_PREFIX + secrets.token_urlsafe(32)
     async with store.write() as connection:
         for code in sites or ():

@@ -62,7 +62,7 @@ gateway = Table(
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),  # active | revoked
     Column("public_key", LargeBinary, nullable=False),  # Ed25519, 32 bytes: signs envelopes and is certified
-    Column("seal_key", LargeBinary, nullable=True),  # X25519, 32 bytes: secrets in commands are sealed to it
+    Column("seal_key", LargeBinary, nullable=False),  # X25519, 32 bytes: secrets in commands are sealed to it
     Column("certificate_serial", Text, nullable=False),
     _ms("enrolled_ms"),
     _ms("revoked_ms", nullable=True),

@@ -201,8 +201,9 @@ def test_gateways_are_listed_and_revoked(folder: Folder) -> None:
     assert "No gateway yet" in run("gateways", "--dir", str(folder))
     connection = sqlite3.connect(folder / "collector.db")
     connection.execute(
-        "INSERT INTO gateway (id, site_id, name, state, public_key, certificate_serial, enrolled_ms, "
-        "last_seen_ms) VALUES ('gw-1', 1, 'North', 'active', x'00', '1', 0, 1790000000000)"
+        "INSERT INTO gateway (id, site_id, name, state, public_key, seal_key, certificate_serial, "
+        "enrolled_ms, last_seen_ms) "
+        "VALUES ('gw-1', 1, 'North', 'active', x'00', x'00', '1', 0, 1790000000000)"
     )
     connection.commit()
     connection.close()
@@ -217,6 +218,22 @@ def test_gateways_are_listed_and_revoked(folder: Folder) -> None:
     assert ask(folder, "gateways", "revoke", "gw-1")["changed"] is False
     assert "revoked" in run("gateways", "--dir", str(folder))
     assert "no gateway 'gw-2'" in ask(folder, "gateways", "revoke", "gw-2", exit_code=1)["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        pytest.param(["commands", "--state", "bogus"], "there is no state 'bogus'; there are", id="state"),
+        pytest.param(["commands", "--site", "nope"], "there is no site 'nope'", id="site"),
+        pytest.param(["command", "a1", "9", "write", "value"], "write key=value", id="no-pair"),
+        pytest.param(["command", "a1", "9", "write", f"value={'[' * 20_000}"], "no device '9'", id="deep"),
+        pytest.param(["command", "a1", "9", "write", f"value={'9' * 5_000}"], "no device '9'", id="long"),
+    ],
+)
+def test_a_command_that_cannot_be_given_or_listed_is_explained(
+    folder: Folder, arguments: list[str], what: str
+) -> None:
+    assert what in ask(folder, *arguments, exit_code=1)["error"]
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ class World:
             name=name,
             state=state,
             public_key=bytes(32),
+            seal_key=bytes(range(32)),
             certificate_serial="01",
             enrolled_ms=self.now_ms - 40 * 24 * HOUR_MS,
             last_seen_ms=last_seen_ms,

@@ -29,6 +29,7 @@ async def add_gateway(store: Store, site_id: int, gateway_id: str = "gw-1", **fa
         "name": "Plant room",
         "state": "active",
         "public_key": b"",
+        "seal_key": b"",
         "certificate_serial": "",
         "enrolled_ms": NOW_MS,
     }

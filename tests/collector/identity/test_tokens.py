@@ -1,12 +1,14 @@
 """A token is good once, or for its time; the collector itself does not know it any more."""
 
 import asyncio
+import base64
+import math
 import sqlite3
 
 import pytest
 from sqlalchemy import insert
 
-from collector.identity.ca import CertificateAuthority
+from collector.identity.ca import CertificateAuthority, RequestRefused
 from collector.identity.enrolment import Enrolment, NoSuchGateway, revoke_gateway
 from collector.identity.tokens import (
     ApiIdentity,
@@ -37,8 +39,8 @@ def sender() -> Sender:
     return Sender("", CollectorPrivateKey.generate().public_bytes())
 
 
-def asking(sender: Sender, secret: str) -> EnrollRequest:
-    return EnrollRequest(secret=secret, csr_pem=sender.csr_pem(), agent_version="test", seal_key=A_SEAL_KEY)
+def asking(sender: Sender, secret: str, seal_key: str = A_SEAL_KEY) -> EnrollRequest:
+    return EnrollRequest(secret=secret, csr_pem=sender.csr_pem(), agent_version="test", seal_key=seal_key)
 
 
 def database(store: Store) -> bytes:
@@ -90,6 +92,26 @@ async def test_a_token_that_is_no_longer_good_admits_nobody(
     assert refused.value.code == code
     async with store.read() as connection:
         assert (await connection.execute(gateway.select())).all() == []
+
+
+@pytest.mark.parametrize(
+    ("seal_key", "what"),
+    [
+        pytest.param("?", "not base64", id="no-base64"),
+        pytest.param("AAAA", "has 3 bytes", id="short"),
+        pytest.param(base64.b64encode(bytes(32)).decode(), "nothing can be sealed", id="no-key"),
+    ],
+)
+async def test_a_gateway_that_no_secret_could_be_sealed_for_is_not_admitted_and_its_token_stays_good(
+    store: Store, enrolment: Enrolment, sender: Sender, seal_key: str, what: str
+) -> None:
+    await add_site(store, "a1")
+    secret = await issue_enrollment_secret(
+        store, site_code="a1", gateway_name="x", hours=1, now_ms=real_now_ms()
+    )
+    with pytest.raises(RequestRefused, match=what):
+        await enrolment.enrol(asking(sender, secret, seal_key))
+    assert (await enrolment.enrol(asking(sender, secret))).site_code == "a1"
 
 
 async def test_of_many_enrolments_with_one_token_exactly_one_succeeds(
@@ -152,7 +174,12 @@ async def test_a_revoked_api_token_is_worth_nothing_and_stays_in_the_list(store:
 
 
 @pytest.mark.parametrize(
-    ("scopes", "days", "what"), [([], 1, "none at all"), (["write"], 1, "not write"), (["read"], 0, "0 days")]
+    ("scopes", "days", "what"),
+    [
+        ([], 1, "none at all"),
+        (["write"], 1, "not write"),
+        *((["read"], days, "at most 3650 days") for days in (0, -1, 3651, 1e300, math.inf, math.nan)),
+    ],
 )
 async def test_an_api_token_that_cannot_be_is_not_made(
     store: Store, scopes: list[str], days: float, what: str
@@ -177,6 +204,7 @@ async def test_revoking_an_unknown_gateway_is_a_mistake(store: Store) -> None:
                 name="x",
                 state="active",
                 public_key=b"",
+                seal_key=b"",
                 certificate_serial="",
                 enrolled_ms=0,
             )

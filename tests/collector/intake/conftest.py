@@ -45,6 +45,7 @@ def enrol(store: Store, private_key: CollectorPrivateKey) -> Enrol:
                     name="Gateway",
                     state="active",
                     public_key=sender.public_key,
+                    seal_key=b"",
                     certificate_serial="1",
                     enrolled_ms=NOW_MS,
                 )

@@ -1,6 +1,5 @@
 """The migrations make exactly the tables that the schema describes."""
 
-import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -56,24 +55,6 @@ def test_upgrading_again_changes_nothing(tmp_path: Path) -> None:
     before = path.read_bytes()
     upgrade(path)
     assert path.read_bytes() == before
-
-
-def test_gateways_that_were_there_before_commands_stay(tmp_path: Path) -> None:
-    path = tmp_path / "collector.db"
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        command.upgrade(alembic_config(connection), "0001")
-    engine.dispose()
-    with contextlib.closing(sqlite3.connect(path)) as old, old:
-        old.execute("INSERT INTO site (id, code, name) VALUES (1, 'a1', 'Town hall')")
-        old.execute(
-            "INSERT INTO gateway (id, site_id, name, state, public_key, certificate_serial, enrolled_ms) "
-            "VALUES ('gw-1', 1, 'Gateway', 'active', x'aa', '0b', 5)"
-        )
-    upgrade(path)
-    with contextlib.closing(sqlite3.connect(path)) as new:
-        rows = new.execute("SELECT id, public_key, certificate_serial, enrolled_ms, seal_key FROM gateway")
-        assert rows.fetchall() == [("gw-1", b"\xaa", "0b", 5, None)]
 
 
 def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
