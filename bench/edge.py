@@ -21,7 +21,7 @@ import httpx
 import yaml
 
 from bench.meters import PROFILE_FILE, REGISTERS
-from demo.house import free_port
+from demo.house import answers, free_port
 from demo.processes import Part, PartFailed, command, module, program
 
 ENDPOINTS = 10
@@ -116,7 +116,7 @@ async def _agent(folder: Path, cores: list[int], meters_each: int) -> Run:
         )
         opened.push_async_callback(collector.stop)
         await collector.start()
-        await _answers(f"http://127.0.0.1:{http_port}/readyz", collector)
+        await answers(f"http://127.0.0.1:{http_port}/readyz", collector)
         ports = (await meters.first_line())["ports"]
         await asyncio.to_thread(_write_config, config, ports, meters_each)
         made = await command(
@@ -176,19 +176,6 @@ def _write_config(file: Path, ports: list[int], meters_each: int) -> None:
         ],
     }
     file.write_text(yaml.safe_dump(document))
-
-
-async def _answers(url: str, part: Part) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        for _ in range(300):
-            part.check()
-            try:
-                if (await http.get(url)).is_success:
-                    return
-            except httpx.TransportError:
-                pass  # not listening yet
-            await asyncio.sleep(0.1)
-    raise PartFailed(f"{url} does not answer")
 
 
 async def _first_reading(http: httpx.AsyncClient, agent: Part) -> None:
