@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from drivers.framed import START, find
 from drivers.line import Found, Look
+from models.profile.cjt188 import Cjt188Profile
 
 END = 0x16
 READ, ANSWER, REFUSAL = 0x01, 0x81, 0xC1
@@ -62,7 +63,7 @@ def build(meter_type: int, address: bytes, control: int, data: bytes) -> bytes:
 
 def address_bytes(text: str) -> bytes:
     """The 14 digits of a meter as they are on the wire. Raises ValueError."""
-    if not re.fullmatch(r"[0-9A-Fa-f]{14}", text):
+    if not re.fullmatch(Cjt188Profile.addressing.pattern, text):
         raise ValueError(f"'{text}' is no address of 14 digits")
     return bytes.fromhex(text)[::-1]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from drivers.framed import START, find
 from drivers.line import Found, Look
-from models.profile.dlt645 import Edition
+from models.profile.dlt645 import Dlt645Profile, Edition
 
 END = 0x16
 FROM_METER, REFUSED, MORE, FUNCTION = 0x80, 0x40, 0x20, 0x1F
@@ -94,8 +94,8 @@ def build(address: bytes, control: int, data: bytes) -> bytes:
 
 def address_bytes(text: str) -> bytes:
     """The 12 digits of a meter's front as they are on the wire. Raises ValueError."""
-    if not re.fullmatch(r"(?=.{12}\Z)(?:AA)*(?:[0-9]{2})*", text.upper()):
-        raise ValueError(f"'{text}' is no address of 12 digits")
+    if not re.fullmatch(Dlt645Profile.addressing.pattern, text):
+        raise ValueError(f"'{text}' is no address of 12 digits that a meter can have")
     return bytes.fromhex(text)[::-1]
 
 

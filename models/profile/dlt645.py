@@ -88,7 +88,7 @@ class Dlt645Profile(Profile):
     buses: ClassVar = ("serial", "serial_server")
     addressing: ClassVar = Addressing(
         "address",
-        pattern=r"(?=.{12}\Z)(?:[Aa]{2})*(?:[0-9]{2})*",
+        pattern=r"(?=.{12}\Z)(?!9{12})(?:[Aa]{2})*(?:[0-9]{2})*",
         told="the 12 digits on its front; AA for pairs that you cannot read, from the left",
     )
 

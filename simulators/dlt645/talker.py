@@ -37,7 +37,9 @@ class Dlt645Talker(MeterTalker[Dlt645Meter, Request]):
         if request.control == BROADCAST_TIME:
             if not is_spoiled:
                 meter.set_time(request.data, at_ms)
-            return None  # nobody answers what is told to all
+            return None
+        if request.address == BROADCAST:  # nobody answers what is told to all
+            return None
         if request.control == READ_ADDRESS and not is_1997:
             digits = [int(meter.address[at : at + 2], 16) for at in range(10, -1, -2)]
             return Answer(frame(meter.address, READ_ADDRESS | ANSWER, bytes(digits)), at_ms)

@@ -86,7 +86,10 @@ def test_a_wildcard_stands_for_two_digits_of_the_address(asked: str, has: str, f
     assert (answer(reply, question(asked)) == reply) is fits
 
 
-@pytest.mark.parametrize("address", ["1234", "12345678901A", "1AAAAAAAAAAA", "12AA56789012", "１23456789012"])
+@pytest.mark.parametrize(
+    "address",
+    ["1234", "12345678901A", "1AAAAAAAAAAA", "12AA56789012", "１23456789012", "123456789012\n", 12 * "9"],
+)
 def test_what_is_no_address_is_not_asked(address: str) -> None:
     with pytest.raises(ValueError, match="12 digits"):
         frames.address_bytes(address)

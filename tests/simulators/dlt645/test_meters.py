@@ -87,7 +87,13 @@ def test_a_request_with_a_wrong_checksum_is_not_heard(talking: Talking) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "answers"),
-    [(ADDRESS, True), ("AAAAAAAAAAAA", True), ("AAAAAAAA9012", True), ("123456789013", False)],
+    [
+        (ADDRESS, True),
+        ("AAAAAAAAAAAA", True),
+        ("AAAAAAAA9012", True),
+        ("123456789013", False),
+        (12 * "9", False),
+    ],
 )
 def test_a_meter_answers_to_its_address_and_to_wildcards(talking: Talking, asked: str, answers: bool) -> None:
     _, ask = talking()
