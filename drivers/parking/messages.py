@@ -22,6 +22,7 @@ MOST_BYTES: Final = 65_536  # of one message; an uplink heard by 20 gateways has
 MOST_TEXT: Final = 200  # of a description, which is for people
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LEAP = 60  # the second that is put in now and then
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
 )
@@ -141,7 +142,7 @@ def _milliseconds(text: str) -> int:
     offset = timedelta(hours=int(match[9] or 0), minutes=int(match[10] or 0))
     try:
         zone = timezone(-offset if match[8] == "-" else offset)
-        at = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=zone)
+        at = datetime(year, month, day, hour, minute, 59 if second == _LEAP else second, tzinfo=zone)
     except ValueError as err:
         raise MessageRefused("malformed", "its time is no time") from err
     return (at - _EPOCH) // timedelta(milliseconds=1) + int((match[7] or "0").ljust(3, "0")[:3])

@@ -61,6 +61,7 @@ def test_status_join_and_log_are_read_with_what_is_left_out() -> None:
         ("2026-09-21T14:13:20.000999999Z", START_MS),
         ("2026-09-21T14:13:20.12-00:30", START_MS + 30 * 60_000 + 120),
         ("0001-01-01T00:00:00+23:59", -62_135_683_140_000),
+        ("2016-12-31T23:59:60Z", 1_483_228_799_000),  # a leap second
     ],
 )
 def test_a_time_is_cut_to_milliseconds(text: str, ms: int) -> None:
@@ -94,6 +95,7 @@ HUGE = "9" * 5000
         pytest.param(message(time=5, at_ms=None), id="a time that is a number"),
         pytest.param(message(time="yesterday", at_ms=None), id="a time that is none"),
         pytest.param(message(time="2026-13-41T25:61:00Z", at_ms=None), id="a time that cannot be"),
+        pytest.param(message(time="2026-01-01T10:00:61Z", at_ms=None), id="a second that cannot be"),
         pytest.param(message(deviceInfo={"devEui": "xyz"}), id="an EUI that is none"),
         pytest.param(message(deviceInfo={"devEui": 7}), id="an EUI that is a number"),
         pytest.param(message(rxInfo=[{"rssi": "loud"}]), id="a signal as text"),
