@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,13 +14,12 @@ BleKind = Literal[
     "reboot",
 ]  # fmt: skip
 AdapterKind = Literal["stalled", "adapter_off"]
-BLE_KINDS: tuple[str, ...] = get_args(BleKind)
 
 
 class BleFault(Timed):
     """One way in which a device, or somebody in its place, misbehaves. What an advertisement meets:
 
-    lost           nobody receives it; a device that is asked does not let itself be connected to
+    lost           nobody receives it; a device that is asked does not answer
     duplicate      it is received twice
     replayed       somebody sends an old one of this device once more, after it
     wrong_key      somebody without the key sends one in its place that was sealed with another

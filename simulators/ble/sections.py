@@ -7,12 +7,15 @@ from pydantic import Field
 from models.document import DocumentMistakes, Mistake
 from models.profile import WrongFamily
 from models.profile.ble import ADDRESS, BleProfile
+from models.profile.ble_formats import FORMATS
 from simulators.ble.faults import AdapterFault, BleFault
 from simulators.fields import DurationMs, Section
 from simulators.profiles import UnknownProfile, profile_of
 
 _PROVEN = ("replayed", "wrong_key", "downgrade")
 """Faults that no reader could notice of a device that proves nothing."""
+_ADVERTISED = ("duplicate", "foreign", "counter_reset")
+"""Faults of advertisements, which mean nothing to a device that is asked."""
 
 
 class BleDeviceSection(Section):
@@ -67,7 +70,11 @@ def find_mistakes(section: BleSection) -> Iterator[Mistake]:
             if needs_key != (device.key is not None) and profile.addressing.key != "allowed":
                 what = "is missing" if needs_key else f"{device.profile} has no key"
                 yield Mistake((*path, "key"), what, "32 hex digits" if needs_key else "remove it")
-            for fault in () if profile.ble.authenticated else device.faults:
-                if fault.kind in _PROVEN:
+            is_asked = FORMATS[profile.ble.format].over == "gatt"
+            for fault in device.faults:
+                if fault.kind in _PROVEN and not profile.ble.authenticated:
                     what = f"'{fault.kind}' cannot be noticed, for {device.profile} proves nothing"
+                    yield Mistake((*path, "faults"), what)
+                if fault.kind in _ADVERTISED and is_asked:
+                    what = f"'{fault.kind}' is of advertisements, and {device.profile} is asked"
                     yield Mistake((*path, "faults"), what)

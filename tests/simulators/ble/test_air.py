@@ -242,6 +242,10 @@ async def test_a_gateway_is_told_what_it_needs(tmp_path: Path) -> None:
             [BATTERY.model_copy(update={"faults": (BleFault(kind="replayed"),)})],
             "'replayed' cannot be noticed, for jbd-bms proves nothing",
         ),
+        (
+            [BATTERY.model_copy(update={"faults": (BleFault(kind="foreign"),)})],
+            "'foreign' is of advertisements, and jbd-bms is asked",
+        ),
     ],
 )
 def test_a_mistake_in_a_section_is_told(devices: list[BleDeviceSection], told: str) -> None:
