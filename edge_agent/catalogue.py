@@ -22,7 +22,7 @@ class ProfilesUnreadable(NeedsAHuman):
     """The gateway's own folder of profiles cannot be read."""
 
     def __init__(self, folder: Path, detail: str) -> None:
-        super().__init__(f"{folder}: {detail}; correct gateway.profiles_dir, or make the folder")
+        super().__init__(f"{folder}: {detail}; it must be a folder of profiles that can be read")
         self.folder, self.detail = folder, detail
 
 

@@ -49,11 +49,27 @@ class EnrolmentRefused(NeedsAHuman):
         self.url, self.code, self.detail = url, code, detail
 
 
+class StateUnusable(NeedsAHuman):
+    """What belongs to the identity cannot be read or written."""
+
+    def __init__(self, path: str | Path, detail: str) -> None:
+        super().__init__(f"{path}: {detail}; check the disk and the rights of its folder")
+        self.path, self.detail = path, detail
+
+
 def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> Identity:
     """The new identity, once it is on disk; until then nothing of an old one is touched.
 
-    Raise AlreadyEnrolled, EnrolmentRefused, CertificateUnusable, and what `edge_agent.tls` raises.
+    Raise AlreadyEnrolled, EnrolmentRefused, CertificateUnusable, StateUnusable, and what `edge_agent.tls`
+    raises.
     """
+    try:
+        return _enroll(token, state_dir, again=again)
+    except OSError as err:
+        raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
+
+
+def _enroll(token: EnrollmentToken, state_dir: Path, *, again: bool) -> Identity:
     folder = identity.identity_folder(state_dir)
     if not again:
         with contextlib.suppress(identity.NotEnrolled):

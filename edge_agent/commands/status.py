@@ -62,6 +62,9 @@ def _is_running(config: Config) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except PermissionError as err:
+        told = f"{lock}: {err.strerror}; only root and the user that the agent runs as can see how it is"
+        raise NeedsAHuman(told) from err
     except OSError:
         return False
     return False

@@ -15,7 +15,7 @@ from simulators.access.sections import (
 )
 from simulators.faults import FaultMistake
 from simulators.noise import key_of
-from simulators.options import AsJson, Keys, Ledger, Seed, Speed
+from simulators.options import AsJson, Faults, Keys, Ledger, Seed, Speed
 from simulators.scenario import Scenario
 from simulators.serving import serve
 
@@ -77,6 +77,7 @@ def osdp(
         int, typer.Option(min=0, max=8, help="More that have the default key of the standard.")
     ] = 0,
     people: Annotated[int, typer.Option(min=0, max=500, help="Who hold their cards to them.")] = 5,
+    fault: Faults = None,
     keys: Keys = None,
     seed: Seed = 1,
     speed: Speed = 1.0,
@@ -89,9 +90,8 @@ def osdp(
         ReaderSection(id=f"reader-{number}", address=number, key=_key(kind, seed, number))
         for number, kind in enumerate(wanted, 1)
     )
-    scenario = Scenario(
-        scenario="osdp", seed=seed, osdp_lines=(OsdpLineSection(readers=sections, people=people),)
-    )
+    section = OsdpLineSection(readers=sections, people=people, faults=tuple(fault or ()))
+    scenario = Scenario(scenario="osdp", seed=seed, osdp_lines=(section,))
     serve(scenario, speed=speed, ledger=ledger, keys=keys, as_json=as_json)
 
 

@@ -21,6 +21,8 @@ import osdp_sys
 from models.times import Clock
 from simulators.access.people import Person, staff
 from simulators.access.sections import OsdpLineSection, ReaderSection
+from simulators.access.spoiling import Spoiling
+from simulators.faults import FaultSet
 from simulators.ledger import LedgerWriter
 from simulators.noise import key_of
 
@@ -97,7 +99,7 @@ class SimulatedReader:
         return data
 
     def write(self, data: bytes) -> int:
-        self._line.write(bytes(data))
+        self._line.reply(bytes(data))
         return len(data)
 
     def flush(self) -> None:
@@ -175,9 +177,21 @@ class SimulatedLine:
     """The wire. `port` is what a gateway opens; all readers hear what anybody says on it."""
 
     def __init__(
-        self, section: OsdpLineSection, *, clock: Clock, seed: int, ledger: LedgerWriter | None
+        self,
+        section: OsdpLineSection,
+        *,
+        clock: Clock,
+        seed: int,
+        origin_ms: int,
+        ledger: LedgerWriter | None,
     ) -> None:
         self._clock, self._ledger = clock, ledger
+        faults = FaultSet(section.readers[0].id, seed=seed, origin_ms=origin_ms, now_ms=clock.now_ms)
+        for fault in section.faults:
+            faults.add(fault)
+        self._spoiling = Spoiling(faults, seed=seed)
+        self._late: list[tuple[float, bytes]] = []  # when, by the monotonic clock, and what
+        self._is_away = False
         self._every_s = section.every_ms / 1000
         self.people = staff(key_of(seed, "readers"), section.people)
         self._wire, self._kept = (
@@ -244,6 +258,14 @@ class SimulatedLine:
             turn += 1
             await self._clock.sleep(self._every_s)
 
+    def reply(self, data: bytes) -> None:
+        """A reader speaks; its bytes reach the wire as the faults have it."""
+        for delay_s, said in self._spoiling.spoil(data, self._clock.now_ms()):
+            if delay_s:
+                self._late.append((time.monotonic() + delay_s, said))
+            else:
+                self.write(said)
+
     def write(self, data: bytes) -> None:
         try:
             os.write(self._wire, data)
@@ -262,6 +284,7 @@ class SimulatedLine:
                 todo, self._todo = self._todo, []
             for work in todo:
                 work()
+            self._follow_faults()
             try:
                 said = os.read(self._wire, 4096)
             except BlockingIOError:
@@ -270,6 +293,20 @@ class SimulatedLine:
                 reader.hear(said)
                 reader.refresh()
             time.sleep(REFRESH_S)
+
+    def _follow_faults(self) -> None:
+        """Let late replies come, and the power of all readers go and come back."""
+        now_s = time.monotonic()
+        due, self._late = [s for s in self._late if s[0] <= now_s], [s for s in self._late if s[0] > now_s]
+        for _, said in due:
+            self.write(said)
+        was_away, self._is_away = self._is_away, self._spoiling.is_away(self._clock.now_ms())
+        if self._is_away != was_away:
+            for reader in self.readers.values():
+                if self._is_away:
+                    reader.switch_off()
+                else:
+                    reader.switch_on()
 
 
 @asynccontextmanager
@@ -282,7 +319,7 @@ async def running_line(
     ledger: LedgerWriter | None = None,
 ) -> AsyncIterator[SimulatedLine]:
     """Serve a line of readers while the block runs; its people, if it has any, hold cards to them."""
-    line = SimulatedLine(section, clock=clock, seed=seed, ledger=ledger)
+    line = SimulatedLine(section, clock=clock, seed=seed, origin_ms=origin_ms, ledger=ledger)
     people = asyncio.create_task(line.live(), name="people at readers")
     try:
         yield line

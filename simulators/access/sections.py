@@ -9,7 +9,7 @@ from models.document import Mistake
 from models.document_hints import suggest
 from simulators.access.codes import Make
 from simulators.access.messages import Form
-from simulators.faults import FaultMistake
+from simulators.faults import Fault, FaultMistake
 from simulators.fields import DurationMs, Section, Timed
 
 MOST_CLOCK_S = 2_000_000_000  # 63 years: enough for a clock that was never set
@@ -112,6 +112,9 @@ class OsdpLineSection(Section):
     readers: tuple[ReaderSection, ...] = Field(min_length=1)
     people: int = Field(default=0, ge=0, le=500, description="who hold cards to them by themselves")
     every_ms: DurationMs = Field(default=5_000, ge=100, description="between two cards, as 5s")
+    faults: tuple[Fault, ...] = Field(
+        default=(), description="of the whole line; what has no meaning on it is as lost"
+    )
 
 
 def find_mistakes(section: DoorControllerSection) -> Iterator[Mistake]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from typer.testing import CliRunner
@@ -58,10 +58,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-async def as_process(*words: object, stdin: str = "", folder: Path = ROOT) -> Said:
+async def as_process(
+    *words: object, stdin: str = "", folder: Path = ROOT, prefix: Sequence[str] = ()
+) -> Said:
     done = await asyncio.to_thread(
         subprocess.run,
-        command(*words),
+        [*prefix, *command(*words)],
         input=stdin,
         text=True,
         capture_output=True,
@@ -77,6 +79,12 @@ async def edge_agent(*words: object) -> Said:
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Said(done.exit_code, done.stdout, done.stderr)
+
+
+# The rights of files count for root as for anybody else.
+WITHOUT_PRIVILEGE: Final = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+)
 
 
 def written(folder: Path, changes: Sequence[tuple[str, str]] = (("port: 9464", "port: 1"),)) -> Path:
@@ -188,6 +196,25 @@ async def test_enroll_replaces_an_identity_only_when_asked_to(tmp_path: Path) ->
         assert (twice.code, "--again" in twice.err) == (1, True)
         again = await edge_agent("enroll", token, "-c", path, "--again")
     assert (again.code, "Enrolled as gw-1, site a1" in again.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["status"], "only root and the user that the agent runs as"),
+        (["enroll", Collector().token.encode()], "check the disk and the rights"),
+    ],
+)
+async def test_a_state_folder_of_somebody_else_is_named(tmp_path: Path, words: list[str], told: str) -> None:
+    path = written(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir(mode=0)
+    try:
+        said = await as_process(*words, "-c", path, prefix=WITHOUT_PRIVILEGE)
+    finally:
+        state.chmod(0o700)
+    assert (said.code, f"{state}/" in said.err, told in said.err) == (1, True, True), said.err
+    assert "Traceback" not in said.err
 
 
 async def test_enroll_explains_what_is_wrong_with_a_token(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from models.reading import Reason
 from models.times import Clock
 from simulators.access.readers import SimulatedLine, running_line
 from simulators.access.sections import OsdpLineSection, ReaderSection
+from simulators.faults import Fault
 from tests.support.clocks import START_MS, fast_clock
 from tests.support.doors import KEY, eventually
 from tests.support.keeping_sink import KeepingSink
@@ -258,6 +259,28 @@ async def test_a_card_without_a_single_bit_is_told_as_misread(sink: KeepingSink,
         async with panel_of(port, readers, sink, clock):
             [misread] = await sink.has(1, "door.card_misread")
     assert misread.data == {"reader": 1, "credential": "card", "format": "raw", "bits": 0}
+
+
+async def test_whatever_becomes_of_replies_no_card_is_another_one_and_the_line_recovers(
+    sink: KeepingSink, clock: Clock
+) -> None:
+    faults = (
+        Fault(kind="noise", probability=0.1),
+        Fault(kind="duplicate", probability=0.1),
+        Fault(kind="bad_checksum", probability=0.1, times=1),
+    )
+    section = a_line(OWN).model_copy(update={"faults": faults})
+    async with (
+        running_line(section, clock=clock, seed=4, origin_ms=START_MS) as line,
+        panel(line, [OWN], sink, clock),
+    ):
+        async with asyncio.timeout(30):
+            while len(sink.of_kind("door.card_read")) < 5:
+                line.readers["r1"].hold("0008106606")
+                await clock.sleep(0.2)
+    cards = {event.data["pseudonym"] for event in sink.of_kind("door.card_read")}
+    assert cards == {Pseudonymiser(KEY).card("8106606").pseudonym}
+    assert not sink.of_kind("door.card_misread")
 
 
 async def test_noise_on_the_wire_does_no_harm(sink: KeepingSink, clock: Clock) -> None:

@@ -5,10 +5,16 @@ import os
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import pytest
 
 from simulators.access.readers import running_line, wiegand26
 from simulators.access.sections import OsdpLineSection, ReaderSection, find_line_mistakes
+from simulators.access.spoiling import Spoiling
+from simulators.faults import Fault, FaultSet
 from tests.support.clocks import START_MS, fast_clock
+from tests.support.doors import eventually
 
 SOM, POLL, ID = 0x53, 0x60, 0x61
 ACK, PDID, RAW = 0x40, 0x45, 0x50
@@ -60,6 +66,44 @@ async def test_a_reader_says_who_it_is_and_tells_a_card_when_it_is_polled() -> N
     assert identity[6:9] == bytes.fromhex("e0d000")  # its maker
     assert (reply[1], reply[5]) == (0x85, RAW)
     assert reply[6:14].hex() == "00011a00" + "bdd93740"  # reader 0, Wiegand, 26 bits, the card
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        pytest.param("lost", [], id="lost"),
+        pytest.param("late", [(0.3, "53 85 07 00 01 40 e0")], id="late"),
+        pytest.param("duplicate", [(0.0, "53 85 07 00 01 40 e0")] * 2, id="duplicate"),
+        pytest.param("foreign_unit", [(0.0, "53 84 07 00 01 40 e1")], id="foreign"),
+        pytest.param("foreign_transaction", [(0.0, "53 85 07 00 02 40 df")], id="another-question"),
+        pytest.param("truncated", [(0.0, "53 85 07")], id="truncated"),
+    ],
+)
+def test_a_reply_is_spoiled_as_the_fault_says(kind: Any, expected: list[tuple[float, str]]) -> None:
+    spoiling = Spoiling(FaultSet("line", seed=1, origin_ms=0, now_ms=lambda: 0), seed=1)
+    spoiling.faults.add(Fault(kind=kind, delay_ms=300 if kind == "late" else None))
+    ack = bytes.fromhex("53 85 07 00 01 40 e0")  # its sum is 0
+    assert spoiling.spoil(ack, 0) == [(delay_s, bytes.fromhex(said)) for delay_s, said in expected]
+
+
+def test_the_same_seed_spoils_the_same_replies() -> None:
+    def trace(seed: int) -> list[list[tuple[float, bytes]]]:
+        spoiling = Spoiling(FaultSet("line", seed=seed, origin_ms=0, now_ms=lambda: 0), seed=seed)
+        for kind in ("noise", "garbled", "bad_checksum"):
+            spoiling.faults.add(Fault(kind=kind, probability=0.2))
+        return [spoiling.spoil(bytes.fromhex("53 85 07 00 01 40 e0"), n) for n in range(200)]
+
+    assert trace(1) == trace(1)
+    assert trace(1) != trace(2)
+
+
+async def test_a_reboot_takes_the_power_from_all_readers_for_its_time() -> None:
+    reboot = Fault(kind="reboot", after_ms=2_000, lasts_ms=4_000)
+    section = OsdpLineSection(readers=(ReaderSection(id="a", address=0),), faults=(reboot,))
+    clock = fast_clock(20)
+    async with running_line(section, clock=clock, seed=1, origin_ms=clock.now_ms()) as line:
+        await eventually(lambda: not line.readers["a"].is_on)
+        await eventually(lambda: line.readers["a"].is_on)
 
 
 def test_the_bits_of_a_card_are_those_that_were_worked_out_by_hand() -> None:
