@@ -18,14 +18,21 @@ from edge_agent.buses import Tools, make_buses
 from edge_agent.config import Config
 from edge_agent.control.service import Control
 from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
-from edge_agent.https import HttpsCarrier
-from edge_agent.identity import EXPIRED, Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
+from edge_agent.identity.folder import (
+    EXPIRED,
+    Identity,
+    IdentityDamaged,
+    NotEnrolled,
+    identity_stamp,
+    load_identity,
+)
 from edge_agent.metrics import Metrics
 from edge_agent.reporting import ReportingSink
 from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
 from edge_agent.timekeeper import Timekeeper
-from edge_agent.uplink import Sender, Uplink
+from edge_agent.uplink.delivery import Sender, Uplink
+from edge_agent.uplink.https import HttpsCarrier
 from edge_agent.version import agent_version
 from models.inventory import DEVICE_DESCRIBED
 from models.reading import GATEWAY, Event

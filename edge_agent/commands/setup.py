@@ -59,7 +59,7 @@ def check(path: Path) -> Answer:
 def enroll(path: Path, text: str, *, again: bool) -> Answer:
     """Enrol with the token; "-" reads it from the standard input."""
     from edge_agent.config import load_config
-    from edge_agent.enroll import enroll as run
+    from edge_agent.identity.enroll import enroll as run
     from models.protocol import EnrollmentToken, TokenMalformed
 
     config = load_config(path)

@@ -14,7 +14,7 @@ import msgspec
 from edge_agent.buffer.batches import counts, position
 from edge_agent.commands.answer import Answer, table
 from edge_agent.config import Config, load_config
-from edge_agent.identity import IdentityDamaged, NotEnrolled, load_identity
+from edge_agent.identity.folder import IdentityDamaged, NotEnrolled, load_identity
 from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
 from edge_agent.version import agent_version
 from models.errors import NeedsAHuman

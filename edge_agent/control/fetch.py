@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from edge_agent.backoff import Backoff
 from edge_agent.control.inbox import Inbox
+from edge_agent.uplink.backoff import Backoff
 from models.errors import NeedsAHuman, RetryLater
 from models.protocol import MOST_GOT
 from models.times import Clock
@@ -26,7 +26,7 @@ class Asking(Protocol):
     async def ask_commands(self, *, got: Sequence[str], everything: bool, wait_s: float) -> list[bytes]:
         """Signed commands for us, as soon as there are any; none after `wait_s`, in real time.
 
-        Raises what `edge_agent.carrier.Carrier` does.
+        Raises what `edge_agent.uplink.carrier.Carrier` does.
         """
 
 

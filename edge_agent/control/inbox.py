@@ -7,7 +7,7 @@ from typing import Any
 from drivers.contract import Sink
 from edge_agent.control.executor import Executor
 from edge_agent.control.orders import Order
-from edge_agent.identity import Identity
+from edge_agent.identity.folder import Identity
 from models.actions import ACTIONS, ArgumentsWrong, Group, checked_arguments
 from models.command import Command, CommandInvalid, verify_command
 from models.reading import GATEWAY, Event

@@ -14,9 +14,9 @@ from edge_agent.control.fetch import Fetcher
 from edge_agent.control.inbox import Inbox
 from edge_agent.control.on_site import SOCKET, Answer, Peer, Question, serve_on_site
 from edge_agent.control.orders import Ended, Order
-from edge_agent.https import HttpsCarrier
-from edge_agent.identity import Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
+from edge_agent.identity.folder import Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
 from edge_agent.sink import BufferSink
+from edge_agent.uplink.https import HttpsCarrier
 from models.actions import ArgumentsWrong, checked_arguments
 from models.errors import GatehouseError
 from models.times import Clock

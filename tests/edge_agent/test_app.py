@@ -15,8 +15,8 @@ import pytest
 from edge_agent.app import run_agent
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config import Config, load_config
-from edge_agent.enroll import enroll
-from edge_agent.identity import EXPIRED
+from edge_agent.identity.enroll import enroll
+from edge_agent.identity.folder import EXPIRED
 from models.inventory import DEVICE_DESCRIBED
 from models.reading import GATEWAY, Quality, Reading
 from models.times import Clock

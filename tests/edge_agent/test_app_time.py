@@ -11,7 +11,7 @@ import pytest
 
 from edge_agent.app import Machine, run_agent
 from edge_agent.config import load_config
-from edge_agent.enroll import enroll
+from edge_agent.identity.enroll import enroll
 from models.reading import Quality, Reading, Reason
 from models.times import Clock
 from simulators.ledger import produced

@@ -14,7 +14,7 @@ import httpx
 from edge_agent.app import run_agent
 from edge_agent.config import Config, load_config
 from edge_agent.control.on_site import SOCKET
-from edge_agent.enroll import enroll
+from edge_agent.identity.enroll import enroll
 from models.times import Clock
 from simulators.access.controller import SimulatedController
 from tests.support.doors import a_controller, a_section

@@ -26,7 +26,7 @@ from edge_agent.control.on_site import (
 )
 from models.reading import Reading
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPEN = Question(do="act", device="door-01", action="open_once", arguments={"door": 1})
 
 

@@ -18,7 +18,7 @@ from models.actions import HIDDEN
 from tests.support.clocks import fast_clock
 from tests.support.guarded import Building, a_building
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from edge_agent import identity
 from edge_agent.files import write_durably
-from edge_agent.https import problem_of
-from edge_agent.identity import Collector, Identity
+from edge_agent.identity import folder as identity
+from edge_agent.identity.folder import Collector, Identity
+from edge_agent.problems import problem_of
 from edge_agent.tls import CollectorUnreachable, explain, verifying_context
 from edge_agent.version import agent_version
 from models.errors import NeedsAHuman

@@ -44,7 +44,7 @@ def test_a_good_file_gives_devices_with_their_profiles(tmp_path: Path) -> None:
 
 
 def test_the_commented_sample_is_a_good_file() -> None:
-    config = load_config(Path(__file__).parents[2] / "firmware_configs" / "gateway.yaml")
+    config = load_config(Path(__file__).parents[3] / "firmware_configs" / "gateway.yaml")
     assert config.settings.model_copy(update={"buses": (), "devices": ()}) == type(config.settings)()
     assert [device.id for device in config.settings.devices] == ["meter-01"]
 
@@ -115,7 +115,7 @@ def test_a_file_that_is_not_there_says_how_to_get_one(tmp_path: Path) -> None:
 def test_own_profiles_go_before_those_that_are_shipped(tmp_path: Path) -> None:
     own = tmp_path / "mine"
     own.mkdir()
-    shipped = Path(__file__).parents[2] / "firmware_configs" / "profiles" / "modbus" / "eastron-sdm630.yaml"
+    shipped = Path(__file__).parents[3] / "firmware_configs" / "profiles" / "modbus" / "eastron-sdm630.yaml"
     (own / "eastron-sdm630.yaml").write_text(shipped.read_text().replace('version: "1"', 'version: "mine"'))
     config = loaded(tmp_path, GOOD.replace("{state_dir: state}", "{profiles_dir: mine}"))
     assert config.profiles["eastron-sdm630"].version == "mine"
@@ -206,6 +206,6 @@ def test_what_the_collector_may_have_done_is_nothing_unless_it_is_written_down(t
 
 
 def test_the_sample_with_every_kind_of_bus_is_a_good_file() -> None:
-    config = load_config(Path(__file__).parents[2] / "firmware_configs" / "gateway-all-buses.yaml")
+    config = load_config(Path(__file__).parents[3] / "firmware_configs" / "gateway-all-buses.yaml")
     assert {bus.kind for bus in config.settings.buses} == set(BUS_KINDS)
     assert {device.bus for device in config.settings.devices} == {bus.id for bus in config.settings.buses}

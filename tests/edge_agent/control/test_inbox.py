@@ -12,8 +12,8 @@ import pytest
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.control.executor import Executor
 from edge_agent.control.inbox import Inbox
-from edge_agent.enroll import enroll
-from edge_agent.identity import Identity
+from edge_agent.identity.enroll import enroll
+from edge_agent.identity.folder import Identity
 from edge_agent.sink import BufferSink
 from models.command import Command, CommandKey
 from models.reading import GATEWAY, Event

@@ -17,7 +17,7 @@ from tests.support.chirpstack import an_uplink, needs_mosquitto, topic
 from tests.support.clocks import VirtualClock
 from tests.support.items import Sealer, drain
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EUIS = [f"000000000000000{n}" for n in range(4)]
 SIGNAL = "00000000000000ff"
 KILLS, MORE = 4, 60  # uplinks of each sensor in each life

@@ -1,22 +1,19 @@
 """Carries envelopes over HTTPS with the gateway's certificate."""
 
 import base64
-import contextlib
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
-import msgspec
 from pydantic import ValidationError
 
-from edge_agent.carrier import CollectorBusy, CollectorRefused, Told
-from edge_agent.identity import Identity
+from edge_agent.identity.folder import Identity
+from edge_agent.problems import problem_of
 from edge_agent.tls import CollectorUnreachable, check_time, explain
-from models.protocol import CLOCK_HEADER, PROBLEM, CommandOffer, Receipt
+from edge_agent.uplink.carrier import CollectorBusy, CollectorRefused, Told
+from models.protocol import CLOCK_HEADER, CommandOffer, Receipt
 
 CONNECT_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 60.0  # a collector under load answers late; sooner would only add to its load
@@ -24,17 +21,8 @@ MAX_RETRY_AFTER_S = 3600.0
 BUSY_PAUSE_S = 5.0  # where a busy collector names no time
 
 
-@dataclass(frozen=True, slots=True)
-class ToldProblem:
-    """What a refusal says, as far as it is one of ours (RFC 9457)."""
-
-    code: str
-    told: str
-    bad_seq: int | None
-
-
 class HttpsCarrier:
-    """See `edge_agent.carrier.Carrier`."""
+    """See `edge_agent.uplink.carrier.Carrier`."""
 
     heard: Told | None = None
 
@@ -121,20 +109,6 @@ class HttpsCarrier:
 def _told(response: httpx.Response, asked_s: float) -> Told | None:
     text = response.headers.get(CLOCK_HEADER, "")
     return Told(int(text), asked_s) if text.isdecimal() and len(text) < 16 else None
-
-
-def problem_of(response: httpx.Response) -> ToldProblem:
-    """What a refusal says; of one that is not ours, the status."""
-    fields: Any = None
-    with contextlib.suppress(msgspec.MsgspecError):
-        fields = msgspec.json.decode(response.content)
-    if not isinstance(fields, dict):
-        fields = {}
-    kind, bad_seq = str(fields.get("type", "")), fields.get("bad_seq")
-    code = kind.removeprefix(PROBLEM) if kind.startswith(PROBLEM) else ""
-    told = " ".join(str(fields[name]) for name in ("detail", "hint") if fields.get(name))
-    fallback = f"answers with status {response.status_code}"
-    return ToldProblem(code, told or fallback, bad_seq if isinstance(bad_seq, int) else None)
 
 
 def retry_after_s(response: httpx.Response) -> float:

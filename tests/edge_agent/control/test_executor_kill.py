@@ -12,7 +12,7 @@ from models.reading import Event
 from tests.support.appending import CLOCK
 from tests.support.obedient import an_order, executor_on, moving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KILLED_AFTER = (2, 44, 17, 1, 26)  # lines: the first when a door has just opened
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.enroll import AlreadyEnrolled, EnrolmentRefused, enroll
-from edge_agent.identity import (
+from edge_agent.identity.enroll import AlreadyEnrolled, EnrolmentRefused, enroll
+from edge_agent.identity.folder import (
     CertificateUnusable,
     Identity,
     IdentityDamaged,

@@ -10,7 +10,7 @@ from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event, Reading
 from tests.support.clocks import VirtualClock
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KILLS = 24
 KILLS_OF_SOURCES = 12
 

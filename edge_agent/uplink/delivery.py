@@ -12,11 +12,11 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from drivers.waiting import first_of
-from edge_agent.backoff import Backoff
 from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Cut
-from edge_agent.carrier import Carrier, CollectorBusy, CollectorRefused, Told
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
+from edge_agent.uplink.backoff import Backoff
+from edge_agent.uplink.carrier import Carrier, CollectorBusy, CollectorRefused, Told
 from models.envelope import ContentKey, seal
 from models.errors import GatehouseError, NeedsAHuman, RetryLater
 from models.protocol import Code, Receipt

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from edge_agent.buffer.sqlite import SqliteBuffer
-from edge_agent.enroll import enroll
-from edge_agent.https import HttpsCarrier
-from edge_agent.identity import Identity
-from edge_agent.uplink import Sender, Uplink
+from edge_agent.identity.enroll import enroll
+from edge_agent.identity.folder import Identity
+from edge_agent.uplink.delivery import Sender, Uplink
+from edge_agent.uplink.https import HttpsCarrier
 from models.reading import Item, Reading
 from tests.support.certificates import WRONG_SERVERS
 from tests.support.clocks import VirtualClock

@@ -14,10 +14,10 @@ from collector.identity.enrolment import revoke_gateway
 from collector.store.engine import Store
 from collector.store.schema import envelope, event, reading
 from edge_agent.buffer.sqlite import SqliteBuffer
-from edge_agent.enroll import EnrolmentRefused, enroll
-from edge_agent.https import HttpsCarrier
-from edge_agent.identity import Identity
-from edge_agent.uplink import Sender, Uplink
+from edge_agent.identity.enroll import EnrolmentRefused, enroll
+from edge_agent.identity.folder import Identity
+from edge_agent.uplink.delivery import Sender, Uplink
+from edge_agent.uplink.https import HttpsCarrier
 from models.reading import Item, Reading
 from tests.support.clocks import START_MS, VirtualClock
 from tests.support.items import an_event

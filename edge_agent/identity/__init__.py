@@ -1,0 +1,1 @@
+"""Who this gateway is, and how it becomes and stays so."""

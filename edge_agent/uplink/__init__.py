@@ -1,0 +1,1 @@
+"""Brings what is in the buffer to the collector, and what the collector says back."""
