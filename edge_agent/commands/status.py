@@ -1,127 +1,21 @@
-"""Telling how a gateway is: from the running agent, or from its files when none runs."""
+"""Telling how a gateway is."""
 
-import asyncio
-import fcntl
-import http.client
-import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import msgspec
 
-from edge_agent.buffer.batches import counts, position
 from edge_agent.commands.answer import Answer, table
-from edge_agent.config import Config, load_config
-from edge_agent.identity.folder import IdentityDamaged, NotEnrolled, load_identity
-from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
-from edge_agent.version import agent_version
-from models.errors import NeedsAHuman
+from edge_agent.config import load_config
+from edge_agent.observed import find_status
+from edge_agent.status import DeviceStatus, Status
 from models.times import utc_text
-
-TIMEOUT_S = 5.0
-
-
-class NoAnswer(NeedsAHuman):
-    """An agent runs, but its status page cannot be read."""
 
 
 def status(path: Path) -> Answer:
-    config = load_config(path)
-    found = _from_the_agent(config)
-    if found is None:
-        if _is_running(config):
-            health = config.settings.health
-            raise NoAnswer(
-                "an agent runs with this configuration, but its page "
-                f"http://{health.host}:{health.port}/status does not answer; "
-                "if health.port was changed, restart the agent"
-            )
-        found = _from_the_files(config)
+    """Of the gateway with this configuration. Bad news when anything needs anybody."""
+    found = find_status(load_config(path))
     return Answer(msgspec.to_builtins(found), _text(found), is_good=found.is_well)
-
-
-def _from_the_agent(config: Config) -> Status | None:
-    health = config.settings.health
-    connection = http.client.HTTPConnection(health.host, health.port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/status")
-        response = connection.getresponse()
-        return msgspec.json.decode(response.read(), type=Status)
-    except (OSError, http.client.HTTPException, msgspec.MsgspecError):
-        return None
-    finally:
-        connection.close()
-
-
-def _is_running(config: Config) -> bool:
-    lock = config.buffer_file.with_name(config.buffer_file.name + ".lock")
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except PermissionError as err:
-        told = f"{lock}: {err.strerror}; only root and the user that the agent runs as can see how it is"
-        raise NeedsAHuman(told) from err
-    except OSError:
-        return False
-    return False
-
-
-def _from_the_files(config: Config) -> Status:
-    return Status(
-        running=False,
-        version=agent_version(),
-        now_ms=time.time_ns() // 1_000_000,
-        started_ms=None,
-        time_from="",
-        buffer=_buffer(config.buffer_file),
-        uplink=_uplink(config),
-        devices=[
-            DeviceStatus(
-                id=device.id,
-                name=device.name,
-                bus=device.bus,
-                profile=device.profile,
-                period_s=device.period_s,
-                state="new",
-            )
-            for device in config.settings.devices
-        ],
-    )
-
-
-def _buffer(path: Path) -> BufferStatus | None:
-    """What the file says; it is opened for reading alone."""
-    if not path.exists():
-        return None
-    try:
-        return asyncio.run(_counted(f"{path.resolve().as_uri()}?mode=ro"))
-    except sqlite3.Error as err:
-        raise NeedsAHuman(
-            f"{path}: cannot be read ({err}); an agent that starts sets a damaged one aside"
-        ) from err
-
-
-async def _counted(uri: str) -> BufferStatus:
-    async with aiosqlite.connect(uri, uri=True) as connection:
-        return BufferStatus.of(await counts(connection), epoch=(await position(connection)).epoch)
-
-
-def _uplink(config: Config) -> UplinkStatus:
-    try:
-        identity = load_identity(config.state_dir)
-    except (NotEnrolled, IdentityDamaged) as err:
-        return UplinkStatus(state="not-enrolled", problem=str(err), needs_a_human=True)
-    return UplinkStatus(
-        state="failing",
-        problem="the agent does not run; start it: edge-agent run",
-        gateway_id=identity.gateway_id,
-        url=identity.collector.url,
-        certificate_expires=identity.expires.isoformat(),
-    )
 
 
 def _text(status: Status) -> str:
