@@ -3,12 +3,14 @@
 The layout is columnar. A batch names its series (`models.layout`), holds for all readings in their order
 which series, when and how good, and for each series its values (`models.columns`). Columns are stored as
 differences in byte planes, so that zstd finds long runs of zeros. Nothing is rounded.
+
+A batch may have holes: numbers whose items the gateway has given up, as events of their own tell.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import msgspec
 import zstandard
@@ -22,7 +24,7 @@ from models.reading import Event, Item, Quality, Reading, Reason
 MAX_ITEMS = 1 << 20
 MAX_UNPACKED_BYTES = 64 << 20
 
-_VERSION = 2
+_VERSION = 3
 _ZSTD_LEVEL = 6
 
 _QUALITIES = list(Quality)
@@ -40,7 +42,8 @@ class Columns:
     Item number `i` of the batch has sequence number `first_seq + i`; `offset` holds these `i`.
     """
 
-    count: int  # readings and events together
+    count: int  # sequence numbers: readings, events and holes together
+    earlier: bool  # the items were numbered in an earlier epoch: they may have come before
     series: list[tuple[str, str]]  # (device id, point) by series index
     offset: list[int]
     series_index: list[int]
@@ -55,6 +58,9 @@ class Columns:
 class _Packed(msgspec.Struct, array_like=True, frozen=True):
     version: int
     count: int
+    earlier: bool
+    hole_start: bytes  # offsets at which runs of numbers without an item begin
+    hole_length: bytes
     series: PackedSeries
     order: bytes  # series index of each reading, as the difference to one after the last
     codes: bytes  # one byte a reading: quality, reason, whether there is a value
@@ -70,12 +76,18 @@ _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(_Packed)
 
 
-def encode_items(items: Sequence[Item]) -> bytes:
-    """At most `MAX_ITEMS` readings and events, compressed. `decode_items` gives back equal items."""
+def encode_items(items: Sequence[Item | None], *, earlier: bool = False) -> bytes:
+    """At most `MAX_ITEMS` readings and events, compressed. `decode_items` gives back equal items.
+
+    None stands for a number whose item is not here. `earlier`: see `Columns`.
+    """
     if len(items) > MAX_ITEMS:
         raise ValueError(f"{len(items)} items in one batch; at most {MAX_ITEMS}")
     readings = [item for item in items if item.__class__ is Reading]
     event_at = [i for i, item in enumerate(items) if item.__class__ is Event]
+
+    is_whole = len(readings) + len(event_at) == len(items)
+    holes = [] if is_whole else _runs([i for i, item in enumerate(items) if item is None])
 
     first_seen: dict[tuple[str, str], int] = {}
     seen = [first_seen.setdefault((r.device_id, r.point), len(first_seen)) for r in readings]
@@ -93,6 +105,9 @@ def encode_items(items: Sequence[Item]) -> bytes:
     packed = _Packed(
         version=_VERSION,
         count=len(items),
+        earlier=earlier,
+        hole_start=pack(differences([start for start, _ in holes])),
+        hole_length=pack([length for _, length in holes]),
         series=packed_series,
         order=pack(steps_from(order)),
         codes=bytes([r.quality << 6 | r.reason << 1 | (r.value is not None) for r in readings]),
@@ -106,8 +121,8 @@ def encode_items(items: Sequence[Item]) -> bytes:
     return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(_packer.encode(packed))
 
 
-def decode_items(data: bytes) -> list[Item]:
-    """Raise BatchMalformed for anything that `encode_items` did not make."""
+def decode_items(data: bytes) -> list[Item | None]:
+    """Raise BatchMalformed for anything that `encode_items` did not make. None is a hole."""
     columns = decode_columns(data)
     items: list[Item | None] = [None] * columns.count
     for offset, event in columns.events:
@@ -133,7 +148,7 @@ def decode_items(data: bytes) -> list[Item]:
             measured_ms=measured_ms,
             received_ms=received_ms,
         )
-    return [item for item in items if item is not None]
+    return items
 
 
 def decode_columns(data: bytes) -> Columns:
@@ -162,9 +177,11 @@ def _decode(data: bytes) -> Columns:
     if packed.version != _VERSION:
         raise BatchMalformed(f"version {packed.version}; this side reads version {_VERSION}")
     count = len(packed.codes)
-    if packed.count > MAX_ITEMS or packed.count != count + len(packed.events):
+    holes = _holes(packed)
+    if packed.count > MAX_ITEMS or packed.count != count + len(packed.events) + len(holes):
         raise BatchMalformed(
-            f"says {packed.count} items, holds {count} readings and {len(packed.events)} events"
+            f"says {packed.count} items, holds {count} readings, {len(packed.events)} events and "
+            f"{len(holes)} holes"
         )
 
     series = unpack_series(packed.series, limit=count)
@@ -194,12 +211,14 @@ def _decode(data: bytes) -> Columns:
 
     event_at = sums(unpack(packed.event_offset, len(packed.events)))
     within(event_at, packed.count)
-    taken = set(event_at)
-    if len(taken) != len(event_at):
-        raise BatchMalformed("puts two events in one place")
+    within(holes, packed.count)
+    taken = {*event_at, *holes}
+    if len(taken) != len(event_at) + len(holes):
+        raise BatchMalformed("puts two things in one place")
     offset = [i for i in range(packed.count) if i not in taken] if taken else list(range(count))
     return Columns(
         count=packed.count,
+        earlier=packed.earlier,
         series=series.pairs(),
         offset=offset,
         series_index=order,
@@ -210,3 +229,19 @@ def _decode(data: bytes) -> Columns:
         received_ms=received_ms,
         events=list(zip(event_at, packed.events, strict=True)),
     )
+
+
+def _runs(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Where each run of consecutive offsets begins, and its length."""
+    groups = groupby(enumerate(offsets), key=lambda pair: pair[1] - pair[0])
+    runs = [[offset for _, offset in group] for _, group in groups]
+    return [(run[0], len(run)) for run in runs]
+
+
+def _holes(packed: _Packed) -> list[int]:
+    """The offsets of numbers without an item."""
+    lengths = unpack(packed.hole_length)
+    starts = sums(unpack(packed.hole_start, len(lengths)))
+    if any(length < 1 for length in lengths) or sum(lengths) > MAX_ITEMS:
+        raise BatchMalformed("its holes have impossible sizes")
+    return list(chain.from_iterable(map(range, starts, map(sum, zip(starts, lengths, strict=True)))))

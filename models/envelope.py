@@ -62,7 +62,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     epoch: bytes  # 16 bytes, minted with the gateway's store
     number: int  # of the batch in its epoch, from 1, without holes
     first_seq: int  # sequence number of the first item, from 1
-    count: int  # items; their sequence numbers are consecutive
+    count: int  # sequence numbers from `first_seq` on, without holes or with
     key_id: bytes  # 16 bytes: which content key
     nonce: int  # counter of that key
     previous: bytes  # digest of envelope number - 1, or FIRST_PREVIOUS
@@ -141,7 +141,7 @@ class _Package(msgspec.Struct, array_like=True, frozen=True):
 
 
 def seal(
-    items: Sequence[Item],
+    items: Sequence[Item | None],
     *,
     gateway_id: str,
     epoch: bytes,
@@ -150,8 +150,9 @@ def seal(
     previous: bytes,
     content_key: ContentKey,
     signing_key: Ed25519PrivateKey,
+    earlier: bool = False,
 ) -> Sealed:
-    """Seal items that have the sequence numbers from `first_seq` on."""
+    """Seal items that have the sequence numbers from `first_seq` on; `earlier` is as in `Columns`."""
     header = Header(
         suite=SUITE,
         gateway_id=gateway_id,
@@ -165,7 +166,9 @@ def seal(
     )
     encoded = msgspec.msgpack.encode(header)
     clear = _ENVELOPE_MAGIC + len(encoded).to_bytes(2, "big") + encoded
-    signed = clear + content_key._aead.encrypt(_nonce(header.nonce), encode_items(items), clear)
+    signed = clear + content_key._aead.encrypt(
+        _nonce(header.nonce), encode_items(items, earlier=earlier), clear
+    )
     body = signed + signing_key.sign(signed)
     return Sealed(body, hashlib.sha256(body).digest())
 

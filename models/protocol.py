@@ -89,7 +89,7 @@ class Receipt(BaseModel):
     epoch: str = Field(description="hex")
     number: int
     digest: str = Field(description="SHA-256 of the envelope as received, hex")
-    stored: int = Field(description="items of this batch that the collector holds, quarantined ones included")
+    stored: int = Field(description="sequence numbers of this batch, for each of which the collector has all")
     already: bool = Field(description="the batch was stored before; this time nothing changed")
     quarantined: list[Quarantined]
     high_water: int = Field(description="every sequence number of the epoch up to this one is stored")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from collector.control.record import settle
 from collector.identity.enrolment import ACTIVE
+from collector.intake.again import leave_out_known
 from collector.intake.inventory import Inventory
 from collector.intake.readings import store_readings
 from collector.intake.refusals import Refused
@@ -68,7 +69,7 @@ def store_batch(
             return _receipt(connection, epoch, batch, already=True)
     _check_chain(connection, epoch, batch)
     try:
-        take_numbers(connection, epoch, top_seq, header.first_seq, header.last_seq)
+        take_numbers(connection, epoch, top_seq, header.first_seq, header.last_seq, begins=header.number == 1)
     except NumbersTaken:
         raise Refused(
             Code.CHAIN_BROKEN,
@@ -90,6 +91,8 @@ def store_batch(
             now_ms,
         ),
     )
+    if rows.earlier:
+        leave_out_known(connection, epoch, header.gateway_id, rows)
     things = inventory.open(connection, site_id, header.gateway_id)
     for measured_ms, description in rows.descriptions:
         things.describe(description, measured_ms)

@@ -57,6 +57,7 @@ class Rows:
     seq: list[int]
     newest: dict[int, int]  # series index: position of its newest reading
     hours: set[tuple[int, int]]  # (series index, start of the hour)
+    earlier: bool  # the items had their numbers in an earlier epoch: some may be stored already
     events: list[EventRow] = field(default_factory=list)
     descriptions: list[tuple[int, DeviceDescription]] = field(default_factory=list)  # (measured_ms, …)
     set_aside: list[SetAside] = field(default_factory=list)
@@ -86,6 +87,7 @@ def make_rows(columns: Columns, *, first_seq: int, now_ms: int) -> Rows:
         seq=seq,
         newest=dict(zip(map(columns.series_index.__getitem__, order), order, strict=True)),
         hours={(index, ms - ms % HOUR_MS) for index, ms in zip(columns.series_index, measured, strict=True)},
+        earlier=columns.earlier,
         set_aside=set_aside,
     )
     for offset, event in columns.events:

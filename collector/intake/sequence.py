@@ -39,11 +39,23 @@ class _Gap:
     lost: int
 
 
-def take_numbers(connection: sqlite3.Connection, epoch: Epoch, top_seq: int, first: int, last: int) -> None:
-    """Note that `first` to `last` are stored now. Raise NumbersTaken if some were; then nothing is noted."""
+def take_numbers(
+    connection: sqlite3.Connection,
+    epoch: Epoch,
+    top_seq: int,
+    first: int,
+    last: int,
+    *,
+    begins: bool = False,
+) -> None:
+    """Note that `first` to `last` are stored now. Raise NumbersTaken if some were; then nothing is noted.
+
+    `begins`: with the first batch of an epoch. What lies before it was never sent under this epoch, so that
+    there is no use in asking for it.
+    """
     if first > top_seq:
         if first > top_seq + 1:
-            _insert(connection, epoch, _Gap(top_seq + 1, first - 1, 0))
+            _insert(connection, epoch, _Gap(top_seq + 1, first - 1, int(begins)))
         top_seq = last
     else:
         gaps = list(_gaps(connection, epoch, first, last))

@@ -99,11 +99,15 @@ class Sender:
             gateway_id=self.gateway_id, collector_key=self.collector_key, signing_key=self.signing_key
         )
 
+    def begin_epoch(self) -> None:
+        """The store of the gateway was made anew."""
+        self.epoch, self.number, self.next_seq, self.previous = os.urandom(16), 0, 1, FIRST_PREVIOUS
+
     @property
     def public_key(self) -> bytes:
         return self.signing_key.public_key().public_bytes_raw()
 
-    def seal(self, items: Sequence[Item]) -> Sealed:
+    def seal(self, items: Sequence[Item | None], *, earlier: bool = False) -> Sealed:
         """The next batch of the epoch."""
         self.number += 1
         sealed = seal(
@@ -115,6 +119,7 @@ class Sender:
             previous=self.previous,
             content_key=self.content_key,
             signing_key=self.signing_key,
+            earlier=earlier,
         )
         self.next_seq += len(items)
         self.previous = sealed.digest
