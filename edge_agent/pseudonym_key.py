@@ -1,12 +1,11 @@
 """The key of the institution for pseudonyms: made when it is first needed, or brought by a person."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
-from edge_agent.files import sync_folder, write_durably
-from edge_agent.secret_files import SecretUnusable, read_secret_bytes
+from edge_agent.files import write_durably
+from edge_agent.secret_files import SecretUnusable, make_secret_file, read_secret_bytes
 from models.pseudonym import KEY_BYTES
 
 FILE: Final = "pseudonym.key"
@@ -19,7 +18,7 @@ def pseudonym_key(state_dir: Path, given: Path | None = None) -> bytes:
     """
     path = given or state_dir / FILE
     if given is None and not path.exists():
-        _make(path)
+        make_secret_file(path, secrets.token_bytes(KEY_BYTES))
     key = read_secret_bytes(path, KEY_BYTES)
     if not any(key):
         raise SecretUnusable(path, "it is all zeros, which is no secret")
@@ -34,17 +33,3 @@ def adopt_pseudonym_key(state_dir: Path, given: Path) -> None:
     key = pseudonym_key(state_dir, given)
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_durably(state_dir / FILE, key, mode=0o600)
-
-
-def _make(path: Path) -> None:
-    """Several may make it at once; that of the first is kept."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mine = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    write_durably(mine, secrets.token_bytes(KEY_BYTES), mode=0o600)
-    try:
-        os.link(mine, path)
-    except FileExistsError:
-        return
-    finally:
-        mine.unlink()
-        sync_folder(path.parent)

@@ -1,8 +1,11 @@
-"""Reads the files that hold passwords and keys. What is in them is in no message."""
+"""Reads and makes the files that hold passwords and keys. What is in them is in no message."""
 
+import os
+import secrets
 from pathlib import Path
 from typing import Final
 
+from edge_agent.files import sync_folder, write_durably
 from models.errors import NeedsAHuman
 
 _MOST_BYTES: Final = 4096
@@ -40,6 +43,20 @@ def read_secret_bytes(path: Path, *sizes: int) -> bytes:
         wanted = " or ".join(f"{size} bytes, or {2 * size} hex digits" for size in sizes)
         raise SecretUnusable(path, f"it must hold {wanted}")
     return key
+
+
+def make_secret_file(path: Path, secret: bytes) -> None:
+    """Write a new secret, for us alone. Several may make it at once; that of the first is kept."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mine = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    write_durably(mine, secret, mode=0o600)
+    try:
+        os.link(mine, path)
+    except FileExistsError:
+        return
+    finally:
+        mine.unlink()
+        sync_folder(path.parent)
 
 
 def _read(path: Path) -> bytes:

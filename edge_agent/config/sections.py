@@ -18,6 +18,10 @@ class Section(BaseModel):
 class GatewaySection(Section):
     state_dir: str = Field(default="state", min_length=1, description="folder for buffer and identity")
     profiles_dir: str | None = Field(default=None, min_length=1, description="folder with your own profiles")
+    at_rest_key_file: str | None = Field(
+        default=None, min_length=1, description="a file with the 32 bytes that encrypt the buffer"
+    )
+    at_rest_cipher: Literal["aes-256-gcm-siv", "sm4-gcm"] = "aes-256-gcm-siv"
 
 
 class HealthSection(Section):
