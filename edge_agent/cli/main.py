@@ -62,7 +62,12 @@ def enroll(
         str | None, typer.Argument(help="What `collector enrollment-token` gave; - reads it from stdin.")
     ] = None,
     token_file: Annotated[Path | None, typer.Option(help="A file that holds the token.")] = None,
-    again: Annotated[bool, typer.Option(help="Replace the identity that the gateway has.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Replace the identity that the gateway has.")
+    ] = False,
+    collector: Annotated[
+        str, typer.Option(help="What this gateway calls the collector; for each further one another name.")
+    ] = "main",
     config: Config = HERE,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +78,7 @@ def enroll(
 
     if (token is None) == (token_file is None):
         raise typer.BadParameter("give the token, or --token-file, or - to read it from stdin")
-    show(lambda: run(config, token_from(token, token_file), again=again), as_json=as_json)
+    show(lambda: run(config, token_from(token, token_file), name=collector, again=again), as_json=as_json)
 
 
 @app.command()

@@ -56,7 +56,7 @@ def check(path: Path) -> Answer:
     return Answer(facts, text)
 
 
-def enroll(path: Path, text: str, *, again: bool) -> Answer:
+def enroll(path: Path, text: str, *, name: str, again: bool) -> Answer:
     """Enrol with the token; "-" reads it from the standard input."""
     from edge_agent.config import load_config
     from edge_agent.identity.enroll import enroll as run
@@ -67,9 +67,10 @@ def enroll(path: Path, text: str, *, again: bool) -> Answer:
         token = EnrollmentToken.decode(sys.stdin.read() if text == "-" else text)
     except TokenMalformed as err:
         raise NeedsAHuman(str(err)) from None
-    identity = run(token, state_dir=config.state_dir, again=again)
+    identity = run(token, state_dir=config.state_dir, name=name, again=again)
     collector = identity.collector
     facts = {
+        "collector": name,
         "gateway_id": identity.gateway_id,
         "site_code": collector.site_code,
         "url": collector.url,

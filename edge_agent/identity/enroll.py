@@ -33,12 +33,13 @@ _HINTS = {
 class AlreadyEnrolled(NeedsAHuman):
     """There is an identity, and it was not asked to replace it."""
 
-    def __init__(self, gateway_id: str, url: str) -> None:
+    def __init__(self, gateway_id: str, url: str, name: str) -> None:
         super().__init__(
-            f"this gateway is enrolled already, as {gateway_id} at {url}; "
-            "to give it a new identity: edge-agent enroll --again TOKEN"
+            f"this gateway is enrolled already, as {gateway_id} at {url}, which it calls {name}; "
+            "to give it a new identity there: edge-agent enroll --again TOKEN; "
+            "to send to one more collector: edge-agent enroll TOKEN --collector NAME"
         )
-        self.gateway_id, self.url = gateway_id, url
+        self.gateway_id, self.url, self.name = gateway_id, url, name
 
 
 class EnrolmentRefused(NeedsAHuman):
@@ -57,27 +58,28 @@ class StateUnusable(NeedsAHuman):
         self.path, self.detail = path, detail
 
 
-def enroll(token: EnrollmentToken, *, state_dir: Path, again: bool = False) -> Identity:
-    """The new identity, once it is on disk; until then nothing of an old one is touched.
+def enroll(
+    token: EnrollmentToken, *, state_dir: Path, name: str = identity.MAIN, again: bool = False
+) -> Identity:
+    """The new identity at the collector that is called `name` here, once it is on disk.
 
-    Raise AlreadyEnrolled, EnrolmentRefused, CertificateUnusable, StateUnusable, and what `edge_agent.tls`
-    raises.
+    Until then nothing of an old one is touched. Raise AlreadyEnrolled, EnrolmentRefused, CertificateUnusable,
+    NameUnusable, StateUnusable, and what `edge_agent.tls` raises.
     """
     try:
-        return _enroll(token, state_dir, again=again)
+        return _enroll(token, state_dir, name, again=again)
     except OSError as err:
         raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
 
 
-def _enroll(token: EnrollmentToken, state_dir: Path, *, again: bool) -> Identity:
-    folder = identity.identity_folder(state_dir)
+def _enroll(token: EnrollmentToken, state_dir: Path, name: str, *, again: bool) -> Identity:
+    folder = identity.identity_folder(state_dir, name)
     if not again:
         with contextlib.suppress(identity.NotEnrolled):
-            present = identity.load_identity(state_dir)
-            raise AlreadyEnrolled(present.gateway_id, present.collector.url)
+            present = identity.load_identity(state_dir, name)
+            raise AlreadyEnrolled(present.gateway_id, present.collector.url, name)
     key, seal_key = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
     fresh = identity.new_folder(folder)
-    write_durably(fresh / identity.KEY, identity.key_pem(key), mode=0o600)
     write_durably(fresh / identity.SEAL_KEY, seal_key.private_bytes_raw(), mode=0o600)
     answer = _ask(token, key, seal_key)
     certificate_pem = answer.certificate_pem.encode()
@@ -97,6 +99,7 @@ def _enroll(token: EnrollmentToken, state_dir: Path, *, again: bool) -> Identity
     )
     identity.save_identity(
         fresh,
+        key=key,
         collector=Collector(
             url=token.url,
             gateway_id=answer.gateway_id,
@@ -107,7 +110,7 @@ def _enroll(token: EnrollmentToken, state_dir: Path, *, again: bool) -> Identity
         certificate_pem=certificate_pem,
         ca_der=token.ca_certificate_der,
     )
-    return identity.load_identity(state_dir)
+    return identity.load_identity(state_dir, name)
 
 
 def _ask(token: EnrollmentToken, key: Ed25519PrivateKey, seal_key: X25519PrivateKey) -> EnrollResponse:

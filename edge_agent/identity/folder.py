@@ -1,6 +1,11 @@
-"""Who this gateway is: its key, its certificate, and the collector it belongs to; a folder of files."""
+"""Who this gateway is at a collector: its key, its certificate, the keys of the collector; a folder of each.
+
+A gateway may be enrolled at several collectors. Each has a name here, and its own folder under that name.
+"""
 
 import base64
+import contextlib
+import re
 import ssl
 import time
 from collections.abc import Callable
@@ -29,9 +34,11 @@ from edge_agent.tls import verifying_context
 from models.errors import NeedsAHuman
 from models.protocol import command_key_statement
 
-KEY: Final = "key.pem"
+MAIN: Final = "main"
+"""The name of a gateway's collector where nobody has given it another."""
+
+GATEWAY: Final = "gateway.pem"  # key and certificate in one file, so that both are always replaced together
 SEAL_KEY: Final = "seal.key"
-CERTIFICATE: Final = "certificate.pem"
 CA: Final = "ca.der"
 COLLECTOR: Final = "collector.json"  # written last: where it is, all others are
 
@@ -41,13 +48,24 @@ EXPIRED: Final = (
 )
 
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", re.ASCII)
+
+
+class NameUnusable(NeedsAHuman):
+    """The name of a collector is none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is no name for a collector: use up to 40 letters, digits and dashes")
+        self.name = name
+
+
 class NotEnrolled(NeedsAHuman):
     """There is no identity yet."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
             f"{folder}: this gateway is not enrolled; get a token from the collector "
-            "(collector enrollment-token) and run: edge-agent enroll TOKEN"
+            f"(collector enrollment-token) and run: edge-agent enroll TOKEN{_option(folder)}"
         )
         self.folder = folder
 
@@ -56,7 +74,7 @@ class IdentityDamaged(NeedsAHuman):
     """The files of the identity are there but cannot be used."""
 
     def __init__(self, folder: Path, detail: str) -> None:
-        super().__init__(f"{folder}: {detail}; enrol again: edge-agent enroll --again TOKEN")
+        super().__init__(f"{folder}: {detail}; enrol again: edge-agent enroll --again TOKEN{_option(folder)}")
         self.folder, self.detail = folder, detail
 
 
@@ -101,26 +119,41 @@ class Identity:
     def ssl_context(self, now_s: Callable[[], float | None] | None = None) -> ssl.SSLContext:
         """Shows the gateway's certificate, trusts the enrolled CA alone. `now_s` as in `edge_agent.tls`."""
         context = verifying_context(self.ca_der, now_s)
-        context.load_cert_chain(self.folder / CERTIFICATE, self.folder / KEY)
+        context.load_cert_chain(self.folder / GATEWAY)
         return context
 
 
-def identity_folder(state_dir: Path) -> Path:
-    return state_dir / "identity"
+def identity_folder(state_dir: Path, name: str = MAIN) -> Path:
+    """Where the identity at the collector of that name is, or will be. Raise NameUnusable."""
+    if not _NAME.fullmatch(name):
+        raise NameUnusable(name)
+    return state_dir / "identity" / name
 
 
-def identity_stamp(state_dir: Path) -> tuple[int, int] | None:
+def collector_names(state_dir: Path) -> list[str]:
+    """The collectors that this gateway is enrolled at, by name."""
+    try:
+        found = {entry.name.removesuffix(_NEW) for entry in (state_dir / "identity").iterdir()}
+    except OSError:
+        return []
+    names = sorted(filter(_NAME.fullmatch, found))
+    for name in names:
+        finish_interrupted_change(identity_folder(state_dir, name))
+    return [name for name in names if identity_stamp(state_dir, name) is not None]
+
+
+def identity_stamp(state_dir: Path, name: str = MAIN) -> tuple[int, int] | None:
     """Changes whenever another identity is put in place; None while there is none."""
     try:
-        found = (identity_folder(state_dir) / COLLECTOR).stat()
+        found = (identity_folder(state_dir, name) / COLLECTOR).stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
 
 
-def load_identity(state_dir: Path) -> Identity:
-    """Raise NotEnrolled or IdentityDamaged."""
-    folder = identity_folder(state_dir)
+def load_identity(state_dir: Path, name: str = MAIN) -> Identity:
+    """Raise NotEnrolled, IdentityDamaged or NameUnusable."""
+    folder = identity_folder(state_dir, name)
     finish_interrupted_change(folder)
     try:
         raw = (folder / COLLECTOR).read_bytes()
@@ -130,12 +163,12 @@ def load_identity(state_dir: Path) -> Identity:
         raise IdentityDamaged(folder, f"cannot be read ({err.strerror})") from err
     try:
         collector = msgspec.json.decode(raw, type=Collector)
-        key = load_pem_private_key((folder / KEY).read_bytes(), None)
+        pem = (folder / GATEWAY).read_bytes()
+        key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
         seal_key = X25519PrivateKey.from_private_bytes((folder / SEAL_KEY).read_bytes())
-        certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
         ca_der = (folder / CA).read_bytes()
         if not isinstance(key, Ed25519PrivateKey):
-            raise IdentityDamaged(folder, f"{KEY} is not an Ed25519 key")
+            raise IdentityDamaged(folder, f"the key in {GATEWAY} is not an Ed25519 key")
         check_certificate(certificate, key=key, ca_der=ca_der, gateway_id=collector.gateway_id)
     except (OSError, ValueError, msgspec.MsgspecError, CertificateUnusable) as err:
         raise IdentityDamaged(folder, f"its files do not fit together ({err})") from None
@@ -170,7 +203,7 @@ def check_command_key(key: bytes, proof: bytes, *, ca_der: bytes, gateway_id: st
 
 def new_folder(folder: Path) -> Path:
     """An empty folder, for us alone, in which an identity is put together."""
-    fresh = folder.with_name(folder.name + ".new")
+    fresh = folder.with_name(folder.name + _NEW)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh.mkdir(mode=0o700, exist_ok=True)
     fresh.chmod(0o700)
@@ -183,15 +216,17 @@ def key_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def save_identity(fresh: Path, *, collector: Collector, certificate_pem: bytes, ca_der: bytes) -> None:
+def save_identity(
+    fresh: Path, *, key: Ed25519PrivateKey, collector: Collector, certificate_pem: bytes, ca_der: bytes
+) -> None:
     """Complete what `new_folder` began, with the keys in it, and let it take the place of any identity.
 
     The old one stays beside it under another name.
     """
-    write_durably(fresh / CERTIFICATE, certificate_pem)
+    write_durably(fresh / GATEWAY, key_pem(key) + certificate_pem, mode=0o600)
     write_durably(fresh / CA, ca_der)
     write_durably(fresh / COLLECTOR, msgspec.json.encode(collector), mode=0o600)
-    folder = fresh.with_name(fresh.name.removesuffix(".new"))
+    folder = fresh.with_name(fresh.name.removesuffix(_NEW))
     if folder.exists():
         stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%S%f")
         folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
@@ -200,9 +235,10 @@ def save_identity(fresh: Path, *, collector: Collector, certificate_pem: bytes, 
 
 def finish_interrupted_change(folder: Path) -> None:
     """Do the last step of `save_identity`; also after a loss of power right before it."""
-    fresh = folder.with_name(folder.name + ".new")
+    fresh = folder.with_name(folder.name + _NEW)
     if not folder.exists() and (fresh / COLLECTOR).exists():
-        fresh.rename(folder)
+        with contextlib.suppress(FileNotFoundError):  # somebody else has done it meanwhile
+            fresh.rename(folder)
         sync_folder(folder.parent)
 
 
@@ -212,3 +248,11 @@ def bytes_from(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         raise CertificateUnusable("a key of the collector is not base64") from None
+
+
+_NEW: Final = ".new"
+
+
+def _option(folder: Path) -> str:
+    """What to add to `edge-agent enroll` for the collector of this folder."""
+    return "" if folder.name == MAIN else f" --collector {folder.name}"

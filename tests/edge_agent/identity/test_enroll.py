@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import re
 import stat
 from collections.abc import AsyncIterator
@@ -11,13 +12,16 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge_agent.identity.enroll import AlreadyEnrolled, EnrolmentRefused, enroll
 from edge_agent.identity.folder import (
     CertificateUnusable,
     Identity,
     IdentityDamaged,
+    NameUnusable,
     NotEnrolled,
+    collector_names,
     identity_folder,
     key_pem,
     load_identity,
@@ -60,8 +64,8 @@ async def test_the_key_never_leaves_and_only_its_owner_can_read_it(
 ) -> None:
     identity = await enrolled(collector, tmp_path)
     secret = identity.signing_key.private_bytes_raw()
-    pem = (identity.folder / "key.pem").read_text()
-    for name in ("key.pem", "seal.key"):
+    pem = (identity.folder / "gateway.pem").read_text()
+    for name in ("gateway.pem", "seal.key"):
         assert stat.S_IMODE((identity.folder / name).stat().st_mode) == 0o600
     assert stat.S_IMODE(identity.folder.stat().st_mode) == 0o700
     sent = b"".join(request.body for request in collector.requests)
@@ -83,8 +87,31 @@ async def test_enrolling_twice_is_refused_unless_it_is_meant(collector: Collecto
     assert len(_before(tmp_path)) == 1
 
 
+async def test_a_gateway_is_somebody_else_at_each_of_its_collectors(tmp_path: Path) -> None:
+    async with Collector().serve() as city, Collector(gateway_id="gw-9").serve() as county:
+        here = await enrolled(city, tmp_path)
+        there = await asyncio.to_thread(enroll, county.token, state_dir=tmp_path, name="county-2")
+    assert collector_names(tmp_path) == ["county-2", "main"]
+    assert same(load_identity(tmp_path), here)
+    assert same(load_identity(tmp_path, "county-2"), there)
+    assert (here.gateway_id, there.gateway_id) == ("gw-1", "gw-9")
+    assert here.signing_key.public_key() != there.signing_key.public_key()
+    with pytest.raises(NotEnrolled, match="edge-agent enroll TOKEN --collector area"):
+        load_identity(tmp_path, "area")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "main.new", "-x", "县", "x" * 41, "a\n"])
+async def test_what_is_no_name_of_a_collector_names_no_folder(
+    collector: Collector, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(NameUnusable, match="letters, digits and dashes"):
+        await asyncio.to_thread(enroll, collector.token, state_dir=tmp_path, name=name)
+    assert collector.requests == []
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
+
+
 def _before(state_dir: Path) -> list[Path]:
-    return list(state_dir.glob("identity.before-*"))
+    return list(state_dir.glob("identity/main.before-*"))
 
 
 async def test_a_failed_enrolment_leaves_the_old_identity_in_force(
@@ -205,7 +232,7 @@ async def test_a_key_for_commands_that_the_ca_of_the_token_does_not_vouch_for_is
         load_identity(tmp_path / "mine")
 
 
-@pytest.mark.parametrize("name", ["key.pem", "seal.key", "certificate.pem", "ca.der", "collector.json"])
+@pytest.mark.parametrize("name", ["gateway.pem", "seal.key", "ca.der", "collector.json"])
 async def test_a_damaged_file_of_the_identity_is_named_without_showing_it(
     collector: Collector, tmp_path: Path, name: str
 ) -> None:
@@ -217,7 +244,8 @@ async def test_a_damaged_file_of_the_identity_is_named_without_showing_it(
 
 async def test_another_key_beside_the_certificate_is_noticed(collector: Collector, tmp_path: Path) -> None:
     identity = await enrolled(collector, tmp_path)
-    (identity.folder / "key.pem").write_bytes(key_pem(Ed25519PrivateKey.generate()))
+    certificate = identity.certificate.public_bytes(Encoding.PEM)
+    (identity.folder / "gateway.pem").write_bytes(key_pem(Ed25519PrivateKey.generate()) + certificate)
     with pytest.raises(IdentityDamaged, match="another key"):
         load_identity(tmp_path)
 
@@ -227,16 +255,16 @@ async def test_an_enrolment_that_lost_power_at_its_last_step_is_finished(
 ) -> None:
     identity = await enrolled(collector, tmp_path)
     folder = identity_folder(tmp_path)
-    folder.rename(folder.with_name("identity.new"))
+    folder.rename(folder.with_name("main.new"))
     assert same(identity, load_identity(tmp_path))
 
 
 async def test_the_rest_of_an_attempt_that_lost_power_is_thrown_away(
     collector: Collector, tmp_path: Path
 ) -> None:
-    fresh = tmp_path / "identity.new"
-    fresh.mkdir()
-    (fresh / "key.pem").write_text("half")
+    fresh = tmp_path / "identity" / "main.new"
+    fresh.mkdir(parents=True)
+    (fresh / "gateway.pem").write_text("half")
     with pytest.raises(NotEnrolled):
         load_identity(tmp_path)
     await enrolled(collector, tmp_path)
