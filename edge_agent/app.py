@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
-from drivers.waiting import first_of
 from edge_agent.boots import PREFIX
 from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
@@ -18,32 +18,20 @@ from edge_agent.buses import Tools, make_buses
 from edge_agent.config import Config
 from edge_agent.control.service import Control
 from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
-from edge_agent.identity.folder import (
-    EXPIRED,
-    Identity,
-    IdentityDamaged,
-    NotEnrolled,
-    identity_stamp,
-    load_identity,
-)
 from edge_agent.metrics import Metrics
 from edge_agent.reporting import ReportingSink
 from edge_agent.sink import BufferSink
-from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
+from edge_agent.status import BufferStatus, DeviceStatus, Status
+from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
-from edge_agent.uplink.delivery import Sender, Uplink
-from edge_agent.uplink.https import HttpsCarrier
+from edge_agent.uplink.collector import Collector, Shared
 from edge_agent.version import agent_version
 from models.inventory import DEVICE_DESCRIBED
 from models.reading import GATEWAY, Event
 from models.times import Clock
 
-# In real time. Together they stay below the 5 s after which a person thinks that it hangs.
 LAST_POLL_S: Final = 2.0
-LAST_UPLOAD_S: Final = 2.0
-
-LOOK_FOR_IDENTITY_S: Final = 5.0  # a technician who has just enrolled waits for the first batch
-RESTART_PAUSE_S: Final = 60.0  # after a bug in a part that polling does not need
+"""In real time. With the last upload it stays below the 5 s after which a person thinks that it hangs."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,13 +73,10 @@ class _Agent:
     ) -> None:
         clock = timekeeper.clock
         self._config, self._buffer, self._sink, self._clock = config, buffer, sink, clock
-        self._timekeeper, self._machine = timekeeper, machine
+        self._timekeeper = timekeeper
         self._started_ms = clock.now_ms()
         self._metrics = Metrics()
         self._polls_ended = asyncio.Event()
-        self._identity: Identity | None = None
-        self._identity_problem = ""
-        self._uplink: Uplink | None = None
         self._buses = make_buses(
             config,
             Tools(
@@ -107,11 +92,20 @@ class _Agent:
             buffer=buffer,
             sink=sink,
             clock=clock,
-            connect=self._make_carrier,
-            another_identity=self._another_identity,
             is_time_known=lambda: timekeeper.is_set,
             on_told=self._hurry,
         )
+        shared = Shared(config.state_dir, buffer, timekeeper, machine.judges_certificates)
+        self._collectors = [
+            Collector(
+                settings,
+                shared,
+                ended=self._polls_ended,
+                on_delivered=partial(self._metrics.delivered, settings.name),
+                services=[self._control.fetch],
+            )
+            for settings in config.collectors
+        ]
 
     async def run(self, stop: asyncio.Event) -> None:
         async with self._health():
@@ -119,8 +113,9 @@ class _Agent:
             async with asyncio.TaskGroup() as tasks:
                 keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
                 keep_time = tasks.create_task(self._timekeeper.run(self._sink.put), name="time")
-                tasks.create_task(self._supervised(self._deliver), name="uplink")
-                control = tasks.create_task(self._supervised(self._control.run), name="control")
+                for collector in self._collectors:
+                    tasks.create_task(collector.run(), name=f"collector {collector.name}")
+                control = tasks.create_task(supervised(self._control.run, self._polls_ended), name="control")
                 polls = [tasks.create_task(bus.run(), name=f"bus {bus.bus}") for bus in self._buses]
                 await stop.wait()
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
@@ -157,80 +152,10 @@ class _Agent:
                 task.cancel()
             await asyncio.wait(polls)
 
-    async def _supervised(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a part that polling does not need, whatever happens in it, until the polls have ended."""
-        while not self._polls_ended.is_set():
-            try:
-                await work()
-            except Exception:
-                _log.exception("a part of the agent failed; it starts again in %g s", RESTART_PAUSE_S)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(RESTART_PAUSE_S):
-                        await self._polls_ended.wait()
-
-    async def _deliver(self) -> None:
-        """Send with the identity that is on disk until another is there, or until the last upload."""
-        stamp = identity_stamp(self._config.state_dir)
-        try:
-            self._identity = await asyncio.to_thread(load_identity, self._config.state_dir)
-        except (NotEnrolled, IdentityDamaged) as err:
-            _log.warning("readings are kept but not sent: %s", err)
-            self._identity, self._uplink, self._identity_problem = None, None, str(err)
-            await first_of(self._another_identity(stamp), self._polls_ended.wait())
-            return
-        self._identity_problem = ""
-        if self._identity.has_expired:
-            _log.error("%s", EXPIRED)
-        carrier = self._make_carrier(self._identity)
-        try:
-            self._uplink = self._make_uplink(self._identity, carrier)
-            await first_of(self._uplink.run(), self._another_identity(stamp), self._polls_ended.wait())
-            if self._polls_ended.is_set():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LAST_UPLOAD_S):
-                        await self._uplink.flush()
-        finally:
-            await carrier.close()
-
     def _hurry(self) -> None:
         """Whoever has given a command waits for what came of it."""
-        if self._uplink is not None:
-            self._uplink.hurry()
-
-    def _make_carrier(self, identity: Identity) -> HttpsCarrier:
-        time, clock = self._timekeeper, self._clock
-
-        def now_s() -> float | None:
-            return clock.now_ms() / 1000 if time.is_set else None
-
-        return HttpsCarrier(
-            identity,
-            clock.now_ms,
-            monotonic_s=clock.monotonic_s,
-            certificates_at_s=now_s if self._machine.judges_certificates else None,
-        )
-
-    async def _another_identity(self, stamp: tuple[int, int] | None) -> None:
-        """Return when `edge-agent enroll` has been at work."""
-        while identity_stamp(self._config.state_dir) == stamp:  # noqa: ASYNC110  # a file rings no bell
-            await asyncio.sleep(LOOK_FOR_IDENTITY_S)
-
-    def _make_uplink(self, identity: Identity, carrier: HttpsCarrier) -> Uplink:
-        settings = self._config.settings.uplink
-        return Uplink(
-            self._buffer,
-            carrier,
-            Sender(
-                gateway_id=identity.gateway_id,
-                collector_key=identity.collector.collector_key,
-                signing_key=identity.signing_key,
-            ),
-            clock=self._clock,
-            live_every_s=settings.live_every_s,
-            max_items=settings.max_items,
-            timekeeper=self._timekeeper,
-            on_delivered=self._metrics.delivered,
-        )
+        for collector in self._collectors:
+            collector.hurry()
 
     def _opening_events(self) -> list[Event]:
         """That the agent has started, and what its devices are."""
@@ -270,8 +195,8 @@ class _Agent:
         for bus in self._buses:
             lost = sum(state.lost_since_ms is not None for state in bus.states)
             self._metrics.bus_is(bus.bus, answering=len(bus.states) - lost, lost=lost)
-        if self._uplink is not None:
-            self._metrics.failures_are(self._uplink.state.failures)
+        for collector in self._collectors:
+            self._metrics.failures_are(collector.name, collector.failures)
         return Page(self._metrics.text(), METRICS)
 
     async def _status_page(self) -> Page:
@@ -294,25 +219,8 @@ class _Agent:
             started_ms=self._timekeeper.real_ms(self._started_ms),
             time_from=self._timekeeper.source,
             buffer=buffer,
-            uplink=self._uplink_status(),
+            collectors={collector.name: collector.status() for collector in self._collectors},
             devices=self._device_statuses(),
-        )
-
-    def _uplink_status(self) -> UplinkStatus:
-        identity, uplink = self._identity, self._uplink
-        if identity is None or uplink is None:
-            return UplinkStatus(state="not-enrolled", problem=self._identity_problem, needs_a_human=True)
-        state = uplink.state
-        problem = EXPIRED if state.problem and identity.has_expired else state.problem
-        return UplinkStatus(
-            state="failing" if problem else "ok",
-            problem=problem,
-            needs_a_human=state.needs_a_human or problem == EXPIRED,
-            gateway_id=identity.gateway_id,
-            url=identity.collector.url,
-            certificate_expires=identity.expires.isoformat(),
-            delivered_batches=state.delivered_batches,
-            last_receipt_ms=state.last_receipt_ms,
         )
 
     def _device_statuses(self) -> list[DeviceStatus]:

@@ -42,10 +42,12 @@ class Metrics:
             "buffer_conserved", "1 when produced = delivered + pending + quarantined + dropped"
         )
         self._lag = gauge("buffer_oldest_pending_seconds", "Age of the oldest item that is not delivered")
-        self._delivered = counter("batches_delivered", "Batches with a receipt")
-        self._sent_bytes = counter("sent_bytes", "Bytes of delivered envelopes")
-        self._upload_seconds = histogram("upload_seconds", "From sending an envelope to its receipt")
-        self._upload_failures = gauge("upload_failures", "Failed attempts to send", "kind")
+        self._delivered = counter("batches_delivered", "Batches with a receipt", "collector")
+        self._sent_bytes = counter("sent_bytes", "Bytes of delivered envelopes", "collector")
+        self._upload_seconds = histogram(
+            "upload_seconds", "From sending an envelope to its receipt", "collector"
+        )
+        self._upload_failures = gauge("upload_failures", "Failed attempts to send", "collector", "kind")
 
     def polled(self, bus: str, seconds: float, readings: Sequence[Reading]) -> None:
         """Count the outcome of one poll."""
@@ -81,16 +83,16 @@ class Metrics:
         oldest_ms = counts.oldest_pending_ms
         self._lag.set(0 if oldest_ms is None else max(0, now_ms - real_ms(oldest_ms)) / 1000)
 
-    def delivered(self, batch: Batch, seconds: float) -> None:
+    def delivered(self, collector: str, batch: Batch, seconds: float) -> None:
         """Count a batch that has its receipt."""
-        self._delivered.inc()
-        self._sent_bytes.inc(len(batch.body))
-        self._upload_seconds.observe(seconds)
+        self._delivered.labels(collector).inc()
+        self._sent_bytes.labels(collector).inc(len(batch.body))
+        self._upload_seconds.labels(collector).observe(seconds)
 
-    def failures_are(self, failures: Mapping[str, int]) -> None:
+    def failures_are(self, collector: str, failures: Mapping[str, int]) -> None:
         """Show how often sending failed, by kind of failure."""
         for kind, count in failures.items():
-            self._upload_failures.labels(kind).set(count)
+            self._upload_failures.labels(collector, kind).set(count)
 
     def memory_is(self, *, held: int, lost: int) -> None:
         """Show what waits for a disk that refuses, and what was lost to it."""

@@ -13,7 +13,7 @@ import msgspec
 from edge_agent.buffer.batches import counts, position
 from edge_agent.config import Config
 from edge_agent.identity.folder import IdentityDamaged, NotEnrolled, load_identity
-from edge_agent.status import BufferStatus, DeviceStatus, Status, UplinkStatus
+from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, Status
 from edge_agent.version import agent_version
 from models.errors import NeedsAHuman
 
@@ -88,7 +88,7 @@ def _from_the_files(config: Config) -> Status:
         started_ms=None,
         time_from="",
         buffer=buffer_of(config.buffer_file),
-        uplink=_uplink(config),
+        collectors={collector.name: _collector(config, collector.name) for collector in config.collectors},
         devices=[
             DeviceStatus(
                 id=device.id,
@@ -120,12 +120,12 @@ async def _counted(uri: str) -> BufferStatus:
         return BufferStatus.of(await counts(connection), epoch=(await position(connection)).epoch)
 
 
-def _uplink(config: Config) -> UplinkStatus:
+def _collector(config: Config, name: str) -> CollectorStatus:
     try:
-        identity = load_identity(config.state_dir)
+        identity = load_identity(config.state_dir, name)
     except (NotEnrolled, IdentityDamaged) as err:
-        return UplinkStatus(state="not-enrolled", problem=str(err), needs_a_human=True)
-    return UplinkStatus(
+        return CollectorStatus(state="not-enrolled", problem=str(err), needs_a_human=True)
+    return CollectorStatus(
         state="failing",
         problem="the agent does not run; start it: edge-agent run",
         gateway_id=identity.gateway_id,

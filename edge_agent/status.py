@@ -56,8 +56,8 @@ class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class UplinkStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether what is read arrives."""
+class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether what is read arrives at one collector."""
 
     state: Literal["ok", "failing", "not-enrolled"]
     problem: str = ""
@@ -114,7 +114,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: int | None
     time_from: Literal["", "system", "collector", "earlier"]  # who has told the time; "": nobody yet
     buffer: BufferStatus | None
-    uplink: UplinkStatus
+    collectors: dict[str, CollectorStatus]  # by name
     devices: list[DeviceStatus]
 
     @property
@@ -122,7 +122,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         """Whether nothing needs anybody."""
         return (
             self.running
-            and self.uplink.state == "ok"
+            and all(collector.state == "ok" for collector in self.collectors.values())
             and all(device.state != "lost" for device in self.devices)
             and self.buffer is not None
             and self.buffer.conserved

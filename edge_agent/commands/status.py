@@ -8,7 +8,7 @@ import msgspec
 from edge_agent.commands.answer import Answer, table
 from edge_agent.config import load_config
 from edge_agent.observed import find_status
-from edge_agent.status import DeviceStatus, Status
+from edge_agent.status import CollectorStatus, DeviceStatus, Status
 from models.times import utc_text
 
 
@@ -19,7 +19,8 @@ def status(path: Path) -> Answer:
 
 
 def _text(status: Status) -> str:
-    parts = [_headline(status), _about_uplink(status), _about_buffer(status)]
+    collectors = [_about_collector(name, one, status.now_ms) for name, one in status.collectors.items()]
+    parts = [_headline(status), *collectors, _about_buffer(status)]
     if status.devices:
         rows = [_device_row(device, status.now_ms) for device in status.devices]
         parts.append(table(["device", "name", "state", "last answer", "every", "polls", "missed"], rows))
@@ -47,16 +48,15 @@ def _headline(status: Status) -> str:
     )
 
 
-def _about_uplink(status: Status) -> str:
-    uplink = status.uplink
-    if uplink.state == "not-enrolled":
-        return f"Collector: {uplink.problem}"
-    until = uplink.certificate_expires[:10]
-    lines = [f"Collector: {uplink.url}, as {uplink.gateway_id}; certificate until {until}"]
-    if uplink.last_receipt_ms is not None:
-        lines[0] += f"; last receipt {_ago(uplink.last_receipt_ms, status.now_ms)}"
-    if uplink.problem:
-        lines.append(f"  Nothing is sent: {uplink.problem}")
+def _about_collector(name: str, collector: CollectorStatus, now_ms: int) -> str:
+    if collector.state == "not-enrolled":
+        return f"Collector {name}: {collector.problem}"
+    until = collector.certificate_expires[:10]
+    lines = [f"Collector {name}: {collector.url}, as {collector.gateway_id}; certificate until {until}"]
+    if collector.last_receipt_ms is not None:
+        lines[0] += f"; last receipt {_ago(collector.last_receipt_ms, now_ms)}"
+    if collector.problem:
+        lines.append(f"  Nothing is sent: {collector.problem}")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from edge_agent.config.collectors import collector_mistakes
 from edge_agent.config.sections import BUS_KINDS, BusSection, ConfigFile, DeviceSection, HealthSection
 from edge_agent.config.zones import zone_mistakes
 from models.document import Mistake
@@ -26,6 +27,7 @@ class DeviceMistake(NamedTuple):
 def file_mistakes(settings: ConfigFile) -> Iterator[Mistake]:
     """What is wrong with everything but the devices."""
     yield from _loopback(settings.health)
+    yield from collector_mistakes(settings)
     for index, name in _twice([bus.id for bus in settings.buses]):
         yield Mistake(("buses", index, "id"), f"'{name}' is the id of another one above", "each id once")
     for index, bus in enumerate(settings.buses):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edge_agent.catalogue import Catalogue, ProfilesUnreadable, UnknownProfile
 from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistakes
+from edge_agent.config.collectors import CollectorSettings, collector_settings
 from edge_agent.config.device_list import read_devices
 from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection
 from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
@@ -31,6 +32,10 @@ class Config:
     @property
     def buffer_file(self) -> Path:
         return self.state_dir / "buffer.db"
+
+    @property
+    def collectors(self) -> list[CollectorSettings]:
+        return collector_settings(self.settings)
 
     def beside(self, name: str) -> Path:
         """A file that the configuration names, relative to itself."""

@@ -42,10 +42,20 @@ class BufferSection(Section):
 
 
 class UplinkSection(Section):
+    """What is common to all collectors."""
+
     live_every_s: float = Field(
         default=10, ge=1, le=86_400, description="how long a reading may wait to be sent"
     )
     max_items: int = Field(default=5000, ge=1, le=50_000, description="readings and events in one batch")
+
+
+class CollectorSection(Section):
+    """One collector. What is left out is as `uplink` has it for all of them."""
+
+    carrier: Literal["https"] = Field(default="https", description="what carries batches there")
+    live_every_s: float | None = Field(default=None, ge=1, le=86_400)
+    max_items: int | None = Field(default=None, ge=1, le=50_000)
 
 
 class CommandsSection(Section):
@@ -232,6 +242,9 @@ class ConfigFile(Section):
     health: HealthSection = HealthSection()
     buffer: BufferSection = BufferSection()
     uplink: UplinkSection = UplinkSection()
+    collectors: dict[str, CollectorSection] = Field(
+        default={}, description="by name of your choice; without it there is one, main, by HTTPS"
+    )
     commands: CommandsSection = CommandsSection()
     buses: tuple[BusSection, ...] = Field(default=(), description="what devices are connected to")
     devices: tuple[DeviceSection, ...] = Field(default=(), description="what is read")

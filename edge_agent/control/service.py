@@ -2,21 +2,19 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from drivers.waiting import first_of
 from edge_agent.buffer.contract import Buffer
 from edge_agent.buses.contract import AskedBus, Bus
 from edge_agent.config import Config
 from edge_agent.control.executor import Executor
-from edge_agent.control.fetch import Fetcher
+from edge_agent.control.fetch import Asking, Fetcher
 from edge_agent.control.inbox import Inbox
 from edge_agent.control.on_site import SOCKET, Answer, Peer, Question, serve_on_site
 from edge_agent.control.orders import Ended, Order
-from edge_agent.identity.folder import Identity, IdentityDamaged, NotEnrolled, identity_stamp, load_identity
+from edge_agent.identity.folder import Identity
 from edge_agent.sink import BufferSink
-from edge_agent.uplink.https import HttpsCarrier
 from models.actions import ArgumentsWrong, checked_arguments
 from models.errors import GatehouseError
 from models.times import Clock
@@ -39,26 +37,30 @@ class Control:
         buffer: Buffer,
         sink: BufferSink,
         clock: Clock,
-        connect: Callable[[Identity], HttpsCarrier],
-        another_identity: Callable[[tuple[int, int] | None], Awaitable[None]],
         is_time_known: Callable[[], bool],
         on_told: Callable[[], None],
     ) -> None:
         """`on_told` is called when there is news of a command for the collector."""
         self._config, self._sink, self._clock = config, sink, clock
-        self._connect, self._another_identity = connect, another_identity
         self._is_time_known = is_time_known
         self._buses = buses
+        self._begun = asyncio.Event()
         self._executor = Executor(
             buses, note=lambda marks: buffer.append([], marks), sink=sink, clock=clock, on_told=on_told
         )
 
     async def run(self) -> None:
         await self._executor.begin()
-        socket = self._config.state_dir / SOCKET
-        async with serve_on_site(socket, self._answer), asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._executor.run(), name="commands")
-            tasks.create_task(self._follow_collector(), name="fetch commands")
+        self._begun.set()
+        async with serve_on_site(self._config.state_dir / SOCKET, self._answer):
+            await self._executor.run()
+
+    async def fetch(self, identity: Identity, connection: Asking) -> None:
+        """Take what a collector has to give, for ever."""
+        await self._begun.wait()
+        allowed = self._config.settings.commands.allow
+        inbox = Inbox(identity, allowed, self._executor, self._sink, self._clock)
+        await Fetcher(connection, inbox, clock=self._clock, is_time_known=self._is_time_known).run()
 
     async def finish(self) -> None:
         """Begin nothing more, and give what is being done a moment to end."""
@@ -67,24 +69,6 @@ class Control:
             if not self._executor.is_busy:
                 return
             await asyncio.sleep(_STEP_S)
-
-    async def _follow_collector(self) -> None:
-        """Fetch with the identity that is on disk, and with another as soon as that is there."""
-        while True:
-            stamp = identity_stamp(self._config.state_dir)
-            try:
-                identity = await asyncio.to_thread(load_identity, self._config.state_dir)
-            except (NotEnrolled, IdentityDamaged):  # the uplink says so
-                await self._another_identity(stamp)
-                continue
-            connection = self._connect(identity)
-            try:
-                allowed = self._config.settings.commands.allow
-                inbox = Inbox(identity, allowed, self._executor, self._sink, self._clock)
-                fetcher = Fetcher(connection, inbox, clock=self._clock, is_time_known=self._is_time_known)
-                await first_of(fetcher.run(), self._another_identity(stamp))
-            finally:
-                await connection.close()
 
     async def _answer(self, question: Question, peer: Peer) -> Answer:
         bus = self._executor.bus_of(question.device)

@@ -123,9 +123,14 @@ class Identity:
         return context
 
 
+def is_name(name: str) -> bool:
+    """Whether a collector can be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def identity_folder(state_dir: Path, name: str = MAIN) -> Path:
     """Where the identity at the collector of that name is, or will be. Raise NameUnusable."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise NameUnusable(name)
     return state_dir / "identity" / name
 

@@ -171,7 +171,7 @@ async def test_what_could_not_be_sent_goes_out_after_the_next_start(town: Town) 
 async def test_a_gateway_reads_before_it_is_enrolled_and_sends_as_soon_as_it_is(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_agent.app.LOOK_FOR_IDENTITY_S", 0.01)
+    monkeypatch.setattr("edge_agent.uplink.collector.LOOK_FOR_IDENTITY_S", 0.01)
     async with town.agent():
         await town.polled(10)
         await town.enrol()
@@ -215,8 +215,8 @@ async def test_the_pages_tell_how_it_is(town: Town, caplog: pytest.LogCaptureFix
         status: dict[str, Any] = json.loads((await get(port, "/status"))[1])
         metrics = (await get(port, "/metrics"))[1]
     assert status["running"]
-    assert status["uplink"]["state"] == "ok"
-    assert status["uplink"]["gateway_id"] == "gw-1"
+    assert status["collectors"]["main"]["state"] == "ok"
+    assert status["collectors"]["main"]["gateway_id"] == "gw-1"
     assert status["buffer"]["conserved"]
     assert [device["state"] for device in status["devices"]] == ["ok"] * 3
     for line in (
@@ -254,12 +254,12 @@ async def test_a_certificate_that_has_ended_is_said_with_what_to_do(
     await town.enrol()
     async with town.agent():
         await town.polled(1)
-        status: dict[str, Any] = {"uplink": {"problem": ""}}
+        status: dict[str, Any] = {"collectors": {"main": {"problem": ""}}}
         async with asyncio.timeout(30):
-            while not status["uplink"]["problem"]:
+            while not status["collectors"]["main"]["problem"]:
                 status = json.loads((await get(port_in(caplog), "/status"))[1])
-    assert status["uplink"]["problem"] == EXPIRED
-    assert status["uplink"]["needs_a_human"]
+    assert status["collectors"]["main"]["problem"] == EXPIRED
+    assert status["collectors"]["main"]["needs_a_human"]
     assert any(record.getMessage() == EXPIRED for record in caplog.records)
     assert town.collector.paths() == ["POST /gateway/v1/enroll"]
 

@@ -274,7 +274,7 @@ async def test_status_of_a_gateway_that_does_not_run_comes_from_its_files(
     before = file.read_bytes()
     said = await edge_agent("status", "-c", path, "--json")
     assert said.json["buffer"]["pending"] == 42
-    assert said.json["uplink"]["state"] == "not-enrolled"
+    assert said.json["collectors"]["main"]["state"] == "not-enrolled"
     text = await edge_agent("status", "-c", path)
     assert "42 produced = 0 delivered + 42 pending" in text.out
     assert "1号楼总表" in text.out

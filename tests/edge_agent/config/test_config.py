@@ -98,6 +98,29 @@ def test_a_mistake_is_named_with_its_line_and_a_hint(
     assert any(said in one for one in found), found
 
 
+def test_without_a_word_about_collectors_there_is_one(tmp_path: Path) -> None:
+    [main] = loaded(tmp_path, GOOD).collectors
+    assert (main.name, main.carrier, main.live_every_s, main.max_items) == ("main", "https", 10, 5000)
+
+
+def test_a_collector_is_as_all_are_but_where_it_says_otherwise(tmp_path: Path) -> None:
+    [one] = loaded(tmp_path, GOOD + "collectors: {county: {live_every_s: 60}}\n").collectors
+    assert (one.name, one.carrier, one.live_every_s, one.max_items) == ("county", "https", 60, 5000)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("{a/b: {}}", "gateway.yaml:12: collectors.a/b: is no name for a collector"),
+        ("{main: {carrier: post}}", "gateway.yaml:12: collectors.main.carrier"),
+        ("{main: {every_s: 5}}", "gateway.yaml:12: collectors.main.every_s: unknown key"),
+    ],
+)
+def test_a_mistake_in_a_collector_is_named(tmp_path: Path, section: str, said: str) -> None:
+    found = mistakes(tmp_path, GOOD + f"collectors: {section}\n")
+    assert any(said in one for one in found), found
+
+
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     text = (
         GOOD.replace("bus: roof", "bus: rof")

@@ -1,0 +1,160 @@
+"""One collector of this gateway: from waiting for an identity to the last upload."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from drivers.waiting import first_of
+from edge_agent.buffer.contract import Batch, Buffer
+from edge_agent.config.collectors import CollectorSettings
+from edge_agent.identity.folder import (
+    EXPIRED,
+    Identity,
+    IdentityDamaged,
+    NotEnrolled,
+    identity_stamp,
+    load_identity,
+)
+from edge_agent.status import CollectorStatus
+from edge_agent.supervision import supervised
+from edge_agent.timekeeper import Timekeeper
+from edge_agent.uplink.delivery import Sender, Uplink
+from edge_agent.uplink.https import HttpsCarrier
+
+LAST_UPLOAD_S: Final = 2.0  # in real time; see `edge_agent.app`
+LOOK_FOR_IDENTITY_S: Final = 5.0  # a technician who has just enrolled waits for the first batch
+
+_log = logging.getLogger(__name__)
+
+Service = Callable[[Identity, HttpsCarrier], Awaitable[None]]
+"""What else is done with a collector while there is a connection; it never ends by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all collectors of one agent share."""
+
+    state_dir: Path
+    buffer: Buffer
+    timekeeper: Timekeeper
+    judges_certificates: bool = False  # by the agent's time; else the system clock does
+
+
+class Collector:
+    """`run` returns after the last upload, which begins when `ended` is set.
+
+    Nothing in it makes a poll wait.
+    """
+
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        shared: Shared,
+        *,
+        ended: asyncio.Event,
+        on_delivered: Callable[[Batch, float], None] = lambda batch, seconds: None,
+        services: Sequence[Service] = (),
+    ) -> None:
+        self.name = settings.name
+        self._settings, self._shared, self._ended = settings, shared, ended
+        self._on_delivered, self._services = on_delivered, services
+        self._identity: Identity | None = None
+        self._identity_problem = ""
+        self._uplink: Uplink | None = None
+
+    async def run(self) -> None:
+        await supervised(self._belong, self._ended)
+
+    def hurry(self) -> None:
+        """Send what is there now, for somebody waits for it."""
+        if self._uplink is not None:
+            self._uplink.hurry()
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failed attempts to send, by kind of failure."""
+        return {} if self._uplink is None else self._uplink.state.failures
+
+    def status(self) -> CollectorStatus:
+        identity, uplink = self._identity, self._uplink
+        if identity is None or uplink is None:
+            return CollectorStatus(state="not-enrolled", problem=self._identity_problem, needs_a_human=True)
+        state = uplink.state
+        problem = EXPIRED if state.problem and identity.has_expired else state.problem
+        return CollectorStatus(
+            state="failing" if problem else "ok",
+            problem=problem,
+            needs_a_human=state.needs_a_human or problem == EXPIRED,
+            gateway_id=identity.gateway_id,
+            url=identity.collector.url,
+            certificate_expires=identity.expires.isoformat(),
+            delivered_batches=state.delivered_batches,
+            last_receipt_ms=state.last_receipt_ms,
+        )
+
+    async def _belong(self) -> None:
+        """Send with the identity that is on disk until another is there, or until the last upload."""
+        stamp = identity_stamp(self._shared.state_dir, self.name)
+        try:
+            self._identity = await asyncio.to_thread(load_identity, self._shared.state_dir, self.name)
+        except (NotEnrolled, IdentityDamaged) as err:
+            _log.warning("readings are kept but not sent: %s", err)
+            self._identity, self._uplink, self._identity_problem = None, None, str(err)
+            await first_of(self._another_identity(stamp), self._ended.wait())
+            return
+        self._identity_problem = ""
+        if self._identity.has_expired:
+            _log.error("%s", EXPIRED)
+        carrier = self._make_carrier(self._identity)
+        try:
+            self._uplink = uplink = self._make_uplink(self._identity, carrier)
+            services = [
+                supervised(partial(service, self._identity, carrier), self._ended)
+                for service in self._services
+            ]
+            await first_of(uplink.run(), self._another_identity(stamp), self._ended.wait(), *services)
+            if self._ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_UPLOAD_S):
+                        await uplink.flush()
+        finally:
+            await carrier.close()
+
+    async def _another_identity(self, stamp: tuple[int, int] | None) -> None:
+        """Return when `edge-agent enroll` has been at work."""
+        while identity_stamp(self._shared.state_dir, self.name) == stamp:  # noqa: ASYNC110  # a file rings no bell
+            await asyncio.sleep(LOOK_FOR_IDENTITY_S)
+
+    def _make_carrier(self, identity: Identity) -> HttpsCarrier:
+        time = self._shared.timekeeper
+
+        def now_s() -> float | None:
+            return time.clock.now_ms() / 1000 if time.is_set else None
+
+        return HttpsCarrier(
+            identity,
+            time.clock.now_ms,
+            monotonic_s=time.clock.monotonic_s,
+            certificates_at_s=now_s if self._shared.judges_certificates else None,
+        )
+
+    def _make_uplink(self, identity: Identity, carrier: HttpsCarrier) -> Uplink:
+        return Uplink(
+            self._shared.buffer,
+            carrier,
+            Sender(
+                gateway_id=identity.gateway_id,
+                collector_key=identity.collector.collector_key,
+                signing_key=identity.signing_key,
+            ),
+            clock=self._shared.timekeeper.clock,
+            live_every_s=self._settings.live_every_s,
+            max_items=self._settings.max_items,
+            timekeeper=self._shared.timekeeper,
+            on_delivered=self._on_delivered,
+        )
