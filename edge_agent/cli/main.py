@@ -104,6 +104,18 @@ def status(config: Config = HERE, as_json: Json = False) -> None:
 
 
 @app.command()
+def doctor(config: Config = HERE, as_json: Json = False) -> None:
+    """Look the gateway over, from its clock to its collector, in ten seconds; also when it does not run.
+
+    Exit code 0: all is well, 1: something should be looked after, 2: something does not work.
+    """
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.doctor import doctor as run
+
+    show(lambda: run(config), as_json=as_json)
+
+
+@app.command()
 def read(
     device: Device,
     decodings: Annotated[

@@ -13,11 +13,12 @@ from models.errors import GatehouseError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The same said twice. `is_good` is False when it is bad news: exit code 1."""
+    """The same said twice. `is_good` is False when it is bad news: then `exit_code` ends the command."""
 
     data: Any  # plain JSON values
     text: str
     is_good: bool = True
+    exit_code: int = 1
 
 
 def show(work: Callable[[], Answer], *, as_json: bool) -> None:
@@ -32,7 +33,7 @@ def show(work: Callable[[], Answer], *, as_json: bool) -> None:
         raise typer.Exit(1) from None
     typer.echo(json.dumps(answer.data, ensure_ascii=False) if as_json else answer.text)
     if not answer.is_good:
-        raise typer.Exit(1)
+        raise typer.Exit(answer.exit_code)
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:

@@ -34,3 +34,15 @@ def shown() -> Iterator[Begin]:
             return lambda at: bars.update(task, completed=at.done, total=at.of, found=at.found)
 
         yield begin
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says on stderr what is under way, while the block runs."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
