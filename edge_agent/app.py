@@ -7,19 +7,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Final
 
 import msgspec
 
 from edge_agent.boots import PREFIX
 from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
-from edge_agent.buses import Tools, make_buses
 from edge_agent.config import Config
 from edge_agent.control.service import Control
+from edge_agent.fleet import Fleet
 from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
 from edge_agent.metrics import Metrics
-from edge_agent.reporting import ReportingSink
 from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, Status
 from edge_agent.supervision import supervised
@@ -29,9 +27,6 @@ from edge_agent.version import agent_version
 from models.inventory import DEVICE_DESCRIBED
 from models.reading import GATEWAY, Event
 from models.times import Clock
-
-LAST_POLL_S: Final = 2.0
-"""In real time. With the last upload it stays below the 5 s after which a person thinks that it hangs."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,18 +72,16 @@ class _Agent:
         self._started_ms = clock.now_ms()
         self._metrics = Metrics()
         self._polls_ended = asyncio.Event()
-        self._buses = make_buses(
+        self._fleet = Fleet(
             config,
-            Tools(
-                sink=ReportingSink(self._sink, config.report_rules),
-                clock=clock,
-                on_poll=self._metrics.polled,
-                on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),
-            ),
+            sink,
+            clock,
+            on_poll=self._metrics.polled,
+            on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),
         )
         self._control = Control(
             config,
-            self._buses,
+            lambda: self._fleet.buses,
             buffer=buffer,
             sink=sink,
             clock=clock,
@@ -116,11 +109,12 @@ class _Agent:
                 for collector in self._collectors:
                     tasks.create_task(collector.run(), name=f"collector {collector.name}")
                 control = tasks.create_task(supervised(self._control.run, self._polls_ended), name="control")
-                polls = [tasks.create_task(bus.run(), name=f"bus {bus.bus}") for bus in self._buses]
+                fleet = tasks.create_task(self._fleet.run(), name="buses")
                 await stop.wait()
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
                 await self._control.finish()
-                await self._finish_polls(polls)
+                self._fleet.stop()
+                await fleet
                 control.cancel()
                 keep_trying.cancel()
                 keep_time.cancel()
@@ -142,15 +136,6 @@ class _Agent:
             else:
                 _log.info("status on http://%s:%d/status", health.host, port)
             yield
-
-    async def _finish_polls(self, polls: list[asyncio.Task[None]]) -> None:
-        for bus in self._buses:
-            bus.stop()
-        if polls:
-            _, late = await asyncio.wait(polls, timeout=LAST_POLL_S)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(polls)
 
     def _hurry(self) -> None:
         """Whoever has given a command waits for what came of it."""
@@ -192,9 +177,7 @@ class _Agent:
             counts = await self._buffer.counts()
             self._metrics.buffer_is(counts, now_ms=self._clock.now_ms(), real_ms=self._timekeeper.real_ms)
         self._metrics.memory_is(held=self._sink.held, lost=self._sink.lost_total)
-        for bus in self._buses:
-            lost = sum(state.lost_since_ms is not None for state in bus.states)
-            self._metrics.bus_is(bus.bus, answering=len(bus.states) - lost, lost=lost)
+        self._metrics.buses_are(self._fleet.buses)
         for collector in self._collectors:
             self._metrics.failures_are(collector.name, collector.failures)
         return Page(self._metrics.text(), METRICS)
@@ -224,8 +207,9 @@ class _Agent:
         )
 
     def _device_statuses(self) -> list[DeviceStatus]:
-        known = {state.id: state for bus in self._buses for state in bus.states}
+        known = self._fleet.states()
         return [
             DeviceStatus.of(device, known[device.id], self._timekeeper.real_ms)
-            for device in self._config.settings.devices
+            for device in self._fleet.config.settings.devices
+            if device.id in known  # else it is coming or going just now
         ]

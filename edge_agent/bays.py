@@ -52,21 +52,30 @@ class Bays:
 
     def __init__(self, sink: Sink, watched: Iterable[Watched], clock: Clock) -> None:
         self._sink, self._clock = sink, clock
-        self._watched: dict[Key, Watched] = {(bay.device_id, bay.point): bay for bay in watched}
-        self._devices = {bay.device_id for bay in self._watched.values()}
+        self._watched: dict[Key, Watched] = {}
+        self._devices: set[str] = set()
         self._known: dict[str, Known] = {}
         self._marked: dict[str, Known] = {}
         self._fresh_until_s: dict[Key, float] = {}
-        self._is_restored = False
         self._restoring = asyncio.Lock()
         self._news: list[asyncio.Event] = []
+        self.watch(watched)
+
+    def watch(self, watched: Iterable[Watched]) -> None:
+        """Follow these bays from now on, and no others. What is known of those that stay is kept."""
+        self._watched = {(bay.device_id, bay.point): bay for bay in watched}
+        self._devices = {bay.device_id for bay in self._watched.values()}
+        for device_id in self._known.keys() - self._devices:
+            del self._known[device_id], self._marked[device_id]
+        for news in self._news:
+            news.set()
 
     async def put(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> None:
         """See `Sink`."""
-        ours = [item for item in items if isinstance(item, Reading) and item.device_id in self._devices]
-        if not ours or not await self._restored():
+        if not self._ours(items) or not await self._restored():
             await self._sink.put(items, marks)
             return
+        ours = self._ours(items)  # what is watched may have changed
         step = _Step(self._known)
         for reading in ours:
             if reading.point == BATTERY and reading.value is not None:
@@ -87,14 +96,23 @@ class Bays:
             for news in self._news:
                 news.set()
 
+    def _ours(self, items: Sequence[Item]) -> list[Reading]:
+        if not self._devices:
+            return []
+        return [item for item in items if isinstance(item, Reading) and item.device_id in self._devices]
+
     async def marks(self, prefix: str) -> dict[str, str]:
         """See `Sink`."""
         return await self._sink.marks(prefix)
 
     def news(self) -> asyncio.Event:
-        """One of your own, which is set whenever a bay is another than before."""
+        """One of your own, which is set whenever a bay is another than before, until `no_news`."""
         self._news.append(asyncio.Event())
         return self._news[-1]
+
+    def no_news(self, news: asyncio.Event) -> None:
+        """Nobody waits for it any more."""
+        self._news.remove(news)
 
     async def states_of(self, zone: str) -> list[BayState]:
         """Of each bay of a zone, now. One whose time has run out is unknown, whether or not it was told."""
@@ -144,19 +162,19 @@ class Bays:
     async def _restored(self) -> bool:
         """Whether what was remembered is here; while the disk does not even read, bays are not followed."""
         async with self._restoring:
-            if self._is_restored:
+            if self._devices <= self._known.keys():
                 return True
             try:
                 marks = await self._sink.marks("parking/")
             except RetryLater:
                 return False
-            for device_id in self._devices:
+            new = self._devices - self._known.keys()
+            for device_id in new:
                 self._known[device_id] = self._marked[device_id] = _read(marks.get(_mark(device_id)))
             for key, watched in self._watched.items():
                 bay = self._known[watched.device_id].bays.get(watched.point)
-                if bay is not None and bay.measured_ms is not None:
+                if watched.device_id in new and bay is not None and bay.measured_ms is not None:
                     self._fresh_until_s[key] = self._fresh_until(watched, bay.measured_ms)
-            self._is_restored = True
             return True
 
 

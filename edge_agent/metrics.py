@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from edge_agent.buffer.contract import Batch, Counts
+from edge_agent.buses import Bus
 from models.reading import Quality, Reading, Reason
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -99,10 +100,13 @@ class Metrics:
         self._held.set(held)
         self._lost.set(lost)
 
-    def bus_is(self, bus: str, *, answering: int, lost: int) -> None:
-        """Show how many devices of a bus answer."""
-        self._devices.labels(bus, "answering").set(answering)
-        self._devices.labels(bus, "lost").set(lost)
+    def buses_are(self, buses: Sequence[Bus]) -> None:
+        """Show how many devices of each bus answer."""
+        self._devices.clear()
+        for bus in buses:
+            lost = sum(state.lost_since_ms is not None for state in bus.states)
+            self._devices.labels(bus.bus, "answering").set(len(bus.states) - lost)
+            self._devices.labels(bus.bus, "lost").set(lost)
 
     def text(self) -> bytes:
         """In the text format of Prometheus."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,9 @@ READ_LIMIT_S: Final = 120.0
 
 _SILENCE = (Reason.NO_REPLY, Reason.UNREACHABLE)
 
+_NOT_ANY_MORE: Final = "it is no device of this bus any more"
+_STOPPING: Final = "the agent is stopping, or has another configuration"
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,8 +39,18 @@ class _Order:
     """What is to be done with a device out of turn, and who waits for the outcome."""
 
     turn: Turn
+    action: str
     work: Callable[[Driver], Awaitable[Any]]
     done: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Change:
+    """Devices that go, and others that come or take a place, when no poll is under way."""
+
+    gone: Collection[str]
+    put: Sequence[Device]
+    done: asyncio.Future[None]
 
 
 class Arbiter:
@@ -64,6 +77,8 @@ class Arbiter:
         self._schedule = Schedule(devices, clock)
         self._news = asyncio.Event()
         self._orders: deque[_Order] = deque()
+        self._changes: deque[_Change] = deque()
+        self._storing: dict[str, asyncio.Task[None]] = {}  # by device
         self._stopping = False
 
     @property
@@ -78,7 +93,7 @@ class Arbiter:
                 raise CommandRefused(device_id, action, "it can only be read")
             return await driver.act(action, arguments)
 
-        result: dict[str, Any] = await self._out_of_turn(device_id, work)
+        result: dict[str, Any] = await self._out_of_turn(device_id, action, work)
         return result
 
     async def read(self, device_id: str) -> tuple[list[Reading], list[Exchange]]:
@@ -89,18 +104,42 @@ class Arbiter:
                 raise CommandRefused(device_id, "read", "its driver cannot show the bytes")
             return await driver.read_traced()
 
-        result: tuple[list[Reading], list[Exchange]] = await self._out_of_turn(device_id, work)
+        result: tuple[list[Reading], list[Exchange]] = await self._out_of_turn(device_id, "read", work)
         return result
 
-    async def _out_of_turn(self, device_id: str, work: Callable[[Driver], Awaitable[Any]]) -> Any:
+    async def _out_of_turn(
+        self, device_id: str, action: str, work: Callable[[Driver], Awaitable[Any]]
+    ) -> Any:
         """Let it be done before anything that is only due, and return what came of it."""
-        [turn] = [turn for turn in self._schedule.turns if turn.device.id == device_id]
+        turn = self._turn(device_id)
+        if turn is None:
+            raise CommandRefused(device_id, action, _NOT_ANY_MORE)
         if self._stopping:
-            raise DeviceUnreachable(self.bus, "the agent is stopping")
-        order = _Order(turn, work, asyncio.get_running_loop().create_future())
+            raise DeviceUnreachable(self.bus, _STOPPING)
+        order = _Order(turn, action, work, asyncio.get_running_loop().create_future())
         self._orders.append(order)
         self._news.set()
         return await order.done
+
+    async def let_go(self, gone: Collection[str]) -> None:
+        """End with these devices. When it returns, what they said is stored."""
+        await self._change(gone, ())
+        storing = [self._storing[name] for name in gone if name in self._storing]
+        if storing:
+            await asyncio.wait(storing)
+
+    async def take(self, devices: Sequence[Device]) -> None:
+        """Begin with these; those whose id is known take its place, and its grid."""
+        await self._change((), devices)
+
+    async def _change(self, gone: Collection[str], put: Sequence[Device]) -> None:
+        """Between two polls. Raises DeviceUnreachable when the bus ends before."""
+        if self._stopping:
+            raise DeviceUnreachable(self.bus, _STOPPING)
+        change = _Change(gone, put, asyncio.get_running_loop().create_future())
+        self._changes.append(change)
+        self._news.set()
+        await change.done
 
     def stop(self) -> None:
         """Let `run` end after the poll that is under way."""
@@ -112,6 +151,8 @@ class Arbiter:
         try:
             async with asyncio.TaskGroup() as storing:
                 while not self._stopping:
+                    while self._changes:
+                        await self._make(self._changes.popleft())
                     while self._orders:
                         await self._obey(self._orders.popleft())
                     turn, due_s = self._schedule.next_turn()
@@ -123,13 +164,15 @@ class Arbiter:
                     self._schedule.wait(turn)
                     if readings:
                         turn.storing = True
-                        storing.create_task(self._store(turn, readings))
+                        name = turn.device.id
+                        self._storing[name] = storing.create_task(self._store(turn, readings))
         finally:
-            for order in self._orders:
-                if not order.done.done():
-                    order.done.set_exception(DeviceUnreachable(self.bus, "the agent is stopping"))
+            waiting = [change.done for change in self._changes] + [order.done for order in self._orders]
+            for done in waiting:
+                if not done.done():
+                    done.set_exception(DeviceUnreachable(self.bus, _STOPPING))
             for turn in self._schedule.turns:
-                await self._close(turn)
+                await self._close(turn.device)
 
     async def _take_turn(self, turn: Turn) -> list[Reading]:
         """Ask the device, or say in its name that it is lost; the readings to store."""
@@ -163,6 +206,9 @@ class Arbiter:
         """Do what was ordered; who ordered it hears how that went."""
         if order.done.done():
             return  # who ordered it has gone
+        if order.turn.is_gone:
+            order.done.set_exception(CommandRefused(order.turn.device.id, order.action, _NOT_ANY_MORE))
+            return
         try:
             async with asyncio.timeout(READ_LIMIT_S):
                 await self._open(order.turn)
@@ -173,6 +219,34 @@ class Arbiter:
             return
         if not order.done.done():
             order.done.set_result(result)
+
+    async def _make(self, change: _Change) -> None:
+        try:
+            for device_id in change.gone:
+                turn = self._turn(device_id)
+                if turn is not None:
+                    self._schedule.remove(turn)
+                    await self._close(turn.device)
+            for device in change.put:
+                turn = self._turn(device.id)
+                if turn is None:
+                    self._schedule.add(device)
+                else:
+                    await self._exchange(turn, device)
+        finally:
+            if not change.done.done():
+                change.done.set_result(None)
+
+    async def _exchange(self, turn: Turn, device: Device) -> None:
+        before = turn.device
+        self._schedule.exchange(turn, device)
+        if turn.is_open:
+            turn.is_open = False
+            await self._open(turn)  # before the other one lets go, so that the wire of both stays open
+        await self._close(before)
+
+    def _turn(self, device_id: str) -> Turn | None:
+        return next((turn for turn in self._schedule.turns if turn.device.id == device_id), None)
 
     async def _open(self, turn: Turn) -> None:
         if turn.is_open:
@@ -203,7 +277,7 @@ class Arbiter:
         except BadInput:
             _log.exception("%s: its readings cannot be stored; please report this", turn.device.id)
         turn.storing = False
-        if turn.parked:
+        if turn.parked and not turn.is_gone:
             turn.parked = False
             self._schedule.wait(turn)
             self._news.set()
@@ -243,12 +317,12 @@ class Arbiter:
             for point in turn.device.points
         ]
 
-    async def _close(self, turn: Turn) -> None:
+    async def _close(self, device: Device) -> None:
         try:
             async with asyncio.timeout(READ_LIMIT_S):
-                await turn.device.driver.close()
+                await device.driver.close()
         except Exception:
-            _log.exception("%s: its driver could not be closed", turn.device.id)
+            _log.exception("%s: its driver could not be closed", device.id)
 
 
 def _is_silence(readings: Sequence[Reading]) -> bool:

@@ -57,23 +57,36 @@ class ReportFilter:
         """`rules` are by device and point; `*` stands for all points of a device that have no rule."""
         self._rules = rules
         self._curves: dict[tuple[str, str], _Curve] = {}
+        self._cut: dict[tuple[str, str], _Curve] = {}  # kept by rules that hold no more
+
+    def use(self, rules: Mapping[str, Mapping[str, ReportSection]]) -> None:
+        """Judge by these from now on. Where they are others, the next reading is news."""
+        for key in list(self._curves):
+            if self._rule(key) != _rule_in(rules, key):
+                self._cut[key] = self._curves.pop(key)
+        self._rules = rules
 
     def news(self, items: Sequence[Item]) -> Sequence[Item]:
         """What of `items` is to be kept, in order, with earlier samples that rebuilding now needs."""
-        if not self._rules:
+        if not self._rules and not self._cut:
             return items
         kept: list[Item] = []
         for item in items:
-            rules = self._rules.get(item.device_id) if isinstance(item, Reading) else None
-            if rules is None or not isinstance(item, Reading):
+            if not isinstance(item, Reading):
                 kept.append(item)
                 continue
-            rule = rules.get(item.point) or rules.get("*")
+            key = (item.device_id, item.point)
+            if key in self._cut:
+                kept += self._cut.pop(key).left_out()
+            rule = self._rule(key)
             if rule is None:
                 kept.append(item)
             else:
                 kept += self._judge(item, rule)
         return kept
+
+    def _rule(self, key: tuple[str, str]) -> ReportSection | None:
+        return _rule_in(self._rules, key)
 
     def _judge(self, reading: Reading, rule: ReportSection) -> list[Reading]:
         key = (reading.device_id, reading.point)
@@ -123,6 +136,10 @@ class ReportingSink:
     def __init__(self, sink: Sink, rules: Mapping[str, Mapping[str, ReportSection]]) -> None:
         self._sink, self._filter = sink, ReportFilter(rules)
 
+    def use(self, rules: Mapping[str, Mapping[str, ReportSection]]) -> None:
+        """See `ReportFilter.use`."""
+        self._filter.use(rules)
+
     async def put(self, items: Sequence[Item], marks: Mapping[str, str] | None = None) -> None:
         news = self._filter.news(items)
         if news or marks:
@@ -130,6 +147,12 @@ class ReportingSink:
 
     async def marks(self, prefix: str) -> dict[str, str]:
         return await self._sink.marks(prefix)
+
+
+def _rule_in(rules: Mapping[str, Mapping[str, ReportSection]], key: tuple[str, str]) -> ReportSection | None:
+    device_id, point = key
+    of_device = rules.get(device_id)
+    return None if of_device is None else of_device.get(point) or of_device.get("*")
 
 
 def _is_other(kept: Reading, reading: Reading) -> bool:

@@ -47,6 +47,7 @@ class Turn:
     parked: bool = False  # was due while it was storing; the end of that puts it back
     is_ready: bool = False  # stands in the queue of those that are due
     is_open: bool = False
+    is_gone: bool = False  # is no device of the bus any more
     bugs: str = ""  # the kind of the last error that was no answer, said once
 
     @property
@@ -84,6 +85,31 @@ class Schedule:
         self._probes_from_s = 0.0  # before that, nobody who is lost is asked after
         for turn in self.turns:
             self.wait(turn)
+
+    def add(self, device: Device) -> Turn:
+        """A device that is due at once."""
+        turn = Turn(device, DeviceState(device.id), slot_s=self._clock.monotonic_s())
+        self.turns.append(turn)
+        self.wait(turn)
+        return turn
+
+    def remove(self, turn: Turn) -> None:
+        """The device is not asked any more."""
+        turn.is_gone = True
+        self.turns.remove(turn)
+        self._ready = [entry for entry in self._ready if entry[3] is not turn]
+        self._waiting = [entry for entry in self._waiting if entry[2] is not turn]
+        heapq.heapify(self._ready)
+        heapq.heapify(self._waiting)
+
+    def exchange(self, turn: Turn, device: Device) -> None:
+        """Another device in place of one; nothing is known of it, but the grid goes on where it was."""
+        now_s = self._clock.monotonic_s()
+        turn.device, turn.state = device, DeviceState(device.id)
+        turn.slot_s = min(turn.slot_s, now_s + device.period_s)
+        turn.probe_s = turn.probe_by_s = turn.backoff_s = turn.silence_s = 0.0
+        turn.bugs = ""
+        self.wait(turn)
 
     def wait(self, turn: Turn) -> None:
         """Let it come up when it is due. An earlier entry for another time is passed over then."""

@@ -1,11 +1,12 @@
 """What the agent expects of everything that brings readings and events in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from drivers.contract import DeviceState, Exchange, Sink
 from edge_agent.bays import Bays
+from edge_agent.config import Config, DeviceSection
 from models.reading import Reading
 from models.times import Clock
 
@@ -40,12 +41,32 @@ class AskedBus(Bus, Protocol):
         """
 
 
+class ChangeSteps(NamedTuple):
+    """How devices of a bus that runs come, change and go. All buses do the first step before the second."""
+
+    let_go: Callable[[], Awaitable[None]]
+    """When it returns, nothing more comes from those that go, and what they said is stored."""
+    take: Callable[[], Awaitable[None]]
+
+
+@runtime_checkable
+class LivingBus(Bus, Protocol):
+    """A bus whose devices may come, change and go while it runs. The others do not notice."""
+
+    def prepare(self, config: Config, gone: Collection[str], put: Sequence[DeviceSection]) -> ChangeSteps:
+        """Make all that is needed, and touch nothing yet.
+
+        `put` are new devices, and those that take the place of what has their id. Raises what making a
+        bus does.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """What every bus is handed."""
 
     sink: Sink
     clock: Clock
-    bays: Bays | None = None  # what follows the parking bays, where there are any; it is the sink then
+    bays: Bays | None = None  # what follows the parking bays, for whoever counts them; it is the sink then
     on_poll: Callable[[str, float, Sequence[Reading]], None] = lambda bus, seconds, readings: None
     on_missed: Callable[[str, int], None] = lambda bus, count: None

@@ -1,14 +1,15 @@
 """Makes what follows the bays of all buses, and the bus of the zones that are counted from them."""
 
+import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from drivers.contract import CommandRefused, DeviceState
 from drivers.parking.sensor import SILENT_PERIODS
 from drivers.waiting import sleep_unless
 from edge_agent.bays import Bays, Watched
-from edge_agent.buses.contract import Tools
+from edge_agent.buses.contract import ChangeSteps, Tools
 from edge_agent.config import BusSection, Config, DeviceSection
 from edge_agent.config.zones import bays_of
 from models.parking import BayState, Debounce, counted
@@ -20,18 +21,19 @@ _FAMILIES: Final = ("parking_sensor", "parking_controller")
 """Whose points called `occupied` are bays in any case. Elsewhere that may be a room, and its zone says it."""
 
 
-def with_bays(config: Config, tools: Tools) -> Tools:
-    """The same tools, with a sink that follows the bays of the configuration, if it has any."""
-    watched = [
+def bays_watched(config: Config) -> list[Watched]:
+    """All bays of a configuration, whatever bus they are on."""
+    return [
         bay
         for device in config.settings.devices
         for bay in _watched(device, config.profile_of(device))
         if device.zone is not None or config.profile_of(device).family in _FAMILIES
     ]
-    has_zones = any(bus.kind == "parking" for bus in config.settings.buses)
-    if not watched and not has_zones:
-        return tools
-    bays = Bays(tools.sink, watched, tools.clock)
+
+
+def with_bays(config: Config, tools: Tools) -> Tools:
+    """The same tools, with a sink that follows the bays of the configuration."""
+    bays = Bays(tools.sink, bays_watched(config), tools.clock)
     return dataclasses.replace(tools, sink=bays, bays=bays)
 
 
@@ -39,8 +41,11 @@ def make_zones(config: Config, bus: BusSection, devices: list[DeviceSection], to
     """Of tools that `with_bays` made."""
     if tools.bays is None:
         raise NotImplementedError("a bus of zones without bays")
-    points = {device.id: [point.name for point in config.profile_of(device).points] for device in devices}
-    return Zones(bus.id, devices, points, tools.bays, tools.clock)
+    return Zones(bus.id, devices, _points(config, devices), tools.bays, tools.clock)
+
+
+def _points(config: Config, devices: Sequence[DeviceSection]) -> dict[str, list[str]]:
+    return {device.id: [point.name for point in config.profile_of(device).points] for device in devices}
 
 
 def _watched(device: DeviceSection, profile: Profile) -> list[Watched]:
@@ -60,7 +65,7 @@ def _watched(device: DeviceSection, profile: Profile) -> list[Watched]:
 
 
 class Zones:
-    """A `edge_agent.buses.contract.Bus` of zones: counts each every period, and when a bay has changed."""
+    """A `LivingBus` of zones: counts each every period, and when a bay has changed."""
 
     def __init__(
         self,
@@ -71,13 +76,16 @@ class Zones:
         clock: Clock,
     ) -> None:
         self.bus = bus
-        self._points, self._bays, self._clock = points, bays, clock
+        self._bays, self._clock = bays, clock
         self._news = bays.news()
-        self._periods = {device.id: device.period_s for device in devices}
-        self._states = {device.id: DeviceState(device.id) for device in devices}
-        self._due_s = dict.fromkeys(self._periods, 0.0)
+        self._points: dict[str, Sequence[str]] = {}
+        self._periods: dict[str, float] = {}
+        self._states: dict[str, DeviceState] = {}
+        self._due_s: dict[str, float] = {}
         self._told: dict[str, dict[BayState, int]] = {}
+        self._counting = asyncio.Lock()
         self._stopping = False
+        self._take(devices, points)
 
     @property
     def states(self) -> Sequence[DeviceState]:
@@ -87,16 +95,47 @@ class Zones:
         self._stopping = True
         self._news.set()
 
+    def prepare(self, config: Config, gone: Collection[str], put: Sequence[DeviceSection]) -> ChangeSteps:
+        """See `LivingBus`."""
+        points = _points(config, put)
+
+        async def let_go() -> None:
+            async with self._counting:
+                for zone in gone:
+                    del self._periods[zone], self._states[zone], self._points[zone], self._due_s[zone]
+                    self._told.pop(zone, None)
+
+        async def take() -> None:
+            async with self._counting:
+                self._take(put, points)
+            self._news.set()
+
+        return ChangeSteps(let_go, take)
+
+    def _take(self, devices: Sequence[DeviceSection], points: Mapping[str, Sequence[str]]) -> None:
+        for device in devices:
+            due_s = self._due_s.get(device.id, 0.0)
+            self._due_s[device.id] = min(due_s, self._clock.monotonic_s() + device.period_s)
+            self._points[device.id], self._periods[device.id] = points[device.id], device.period_s
+            self._states[device.id] = DeviceState(device.id)
+
     async def run(self) -> None:
-        while not self._stopping:
-            self._news.clear()
+        try:
+            while not self._stopping:
+                self._news.clear()
+                await self._count_all()
+                wait_s = min(self._due_s.values(), default=0.0) - self._clock.monotonic_s()
+                await sleep_unless(self._news, max(0.001, wait_s), self._clock)
+        finally:
+            self._bays.no_news(self._news)
+
+    async def _count_all(self) -> None:
+        async with self._counting:
             readings: list[Reading] = []
             for zone in self._periods:
                 readings += await self._count(zone)
             if readings:
                 await self._bays.put(readings)
-            wait_s = min(self._due_s.values()) - self._clock.monotonic_s()
-            await sleep_unless(self._news, max(0.001, wait_s), self._clock)
 
     async def act(self, device_id: str, action: str, arguments: Mapping[str, Any]) -> NoReturn:
         raise CommandRefused(device_id, action, "a zone is only counted")

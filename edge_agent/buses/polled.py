@@ -1,5 +1,6 @@
 """Buses whose devices are asked: the wire of the bus, and for each device the driver of its family."""
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from drivers.cjt188.driver import make_driver as make_cjt188_driver
@@ -10,7 +11,7 @@ from drivers.modbus.driver import make_driver as make_modbus_driver
 from drivers.modbus.rtu_link import RtuLink
 from drivers.modbus.tcp import ModbusTcpLink
 from drivers.parking.controller import ParkingControllerDriver
-from edge_agent.buses.contract import Tools
+from edge_agent.buses.contract import ChangeSteps, Tools
 from edge_agent.config import BusSection, Config, DeviceSection
 from edge_agent.polling import Arbiter
 from edge_agent.schedule import Device
@@ -31,17 +32,25 @@ class LineWire(NamedTuple):
 Wire = ModbusTcpLink | LineWire
 
 
-def make_arbiter(config: Config, bus: BusSection, devices: list[DeviceSection], tools: Tools) -> Arbiter:
+class PolledBus(Arbiter):
+    """A `LivingBus` of devices that are asked over one wire."""
+
+    def __init__(self, bus: str, wire: Wire, devices: Sequence[Device], tools: Tools) -> None:
+        super().__init__(
+            bus, devices, tools.sink, clock=tools.clock, on_poll=tools.on_poll, on_missed=tools.on_missed
+        )
+        self._wire, self._tools = wire, tools
+
+    def prepare(self, config: Config, gone: Collection[str], put: Sequence[DeviceSection]) -> ChangeSteps:
+        """See `LivingBus`."""
+        devices = [_device(config, device, self._wire, self._tools.clock) for device in put]
+        return ChangeSteps(lambda: self.let_go(gone), lambda: self.take(devices))
+
+
+def make_polled(config: Config, bus: BusSection, devices: list[DeviceSection], tools: Tools) -> PolledBus:
     """Nothing is opened yet."""
     wire = make_wire(bus, tools.clock)
-    return Arbiter(
-        bus.id,
-        [_device(config, device, wire, tools.clock) for device in devices],
-        tools.sink,
-        clock=tools.clock,
-        on_poll=tools.on_poll,
-        on_missed=tools.on_missed,
-    )
+    return PolledBus(bus.id, wire, [_device(config, device, wire, tools.clock) for device in devices], tools)
 
 
 def make_wire(bus: BusSection, clock: Clock) -> Wire:

@@ -50,7 +50,9 @@ async def _tell_once(
     order = on_site_order(device.id, action, arguments, by=myself().name, now_ms=clock.now_ms())
     async with await SqliteBuffer.open(config.buffer_file, clock=clock) as buffer:
         sink = BufferSink(buffer, clock)
-        executor = Executor([bus], note=lambda marks: buffer.append([], marks), sink=sink, clock=clock)
+        executor = Executor(
+            lambda: [bus], note=lambda marks: buffer.append([], marks), sink=sink, clock=clock
+        )
         await executor.begin()
         running = asyncio.create_task(executor.run())
         try:

@@ -1,17 +1,23 @@
 """The gateway's configuration: one YAML file, checked as a whole before anything is opened."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 from edge_agent.catalogue import Catalogue, ProfilesUnreadable, UnknownProfile
 from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistakes
 from edge_agent.config.collectors import CollectorSettings, collector_settings
 from edge_agent.config.device_list import read_devices
-from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection
+from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection, Section
 from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
 from models.inventory import DeviceDescription
 from models.profile import Profile, describe
+
+_DIGEST_KEY: Final = secrets.token_bytes(32)
+"""Of this process: what it remembers of a secret file says nothing to anybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Config:
     file: Path
     settings: ConfigFile
     profiles: dict[str, Profile]
+    digests: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Of what stood in each file that a bus or a device names, when this was read."""
 
     @property
     def state_dir(self) -> Path:
@@ -40,6 +48,10 @@ class Config:
     def beside(self, name: str) -> Path:
         """A file that the configuration names, relative to itself."""
         return self.file.parent / name
+
+    def digest_beside(self, name: str) -> bytes:
+        """Tells whether a file beside says what it said in another reading; b"" when it could not be read."""
+        return self.digests.get(name, b"")
 
     @property
     def report_rules(self) -> dict[str, dict[str, ReportSection]]:
@@ -84,7 +96,28 @@ def load_config(path: Path) -> Config:
         problems.append(_problem(mistake, document, settings, in_list, path.parent))
     if problems:
         raise DocumentMistakes(problems)
-    return Config(path, settings.model_copy(update={"devices": devices}), profiles)
+    settings = settings.model_copy(update={"devices": devices})
+    return Config(path, settings, profiles, _digests(settings, path.parent))
+
+
+def files_of(section: Section) -> list[str]:
+    """The files that a bus or a device names."""
+    fields: dict[str, Any] = dict(section)
+    named = [value for name, value in fields.items() if name.endswith("_file") and value is not None]
+    return named + [
+        name for value in fields.values() if isinstance(value, Section) for name in files_of(value)
+    ]
+
+
+def _digests(settings: ConfigFile, folder: Path) -> dict[str, bytes]:
+    found = {}
+    for name in {name for section in (*settings.buses, *settings.devices) for name in files_of(section)}:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError:
+            continue  # whoever needs it will say so
+        found[name] = hashlib.blake2b(content, key=_DIGEST_KEY, digest_size=16).digest()
+    return found
 
 
 def _profile_mistakes(

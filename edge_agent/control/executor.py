@@ -59,19 +59,18 @@ class Executor:
 
     def __init__(
         self,
-        buses: Sequence[Bus],
+        buses: Callable[[], Sequence[Bus]],
         *,
         note: Note,
         sink: Sink,
         clock: Clock,
         on_told: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_told` is called after each outcome."""
+        """`buses` are those that run now; they may be others at each call. `on_told` follows each outcome."""
         self._note, self._sink, self._clock, self._on_told = note, sink, clock, on_told
-        self._buses = {state.id: bus for bus in buses for state in bus.states}  # by device
-        self._queues: dict[str, asyncio.Queue[tuple[Order, asyncio.Future[Ended]]]] = {
-            bus.bus: asyncio.Queue(MOST_WAITING) for bus in buses
-        }
+        self._buses = buses
+        self._queues: dict[str, asyncio.Queue[tuple[Order, asyncio.Future[Ended]]]] = {}  # by bus
+        self._workers: asyncio.TaskGroup | None = None
         self._marks: dict[str, Mark] = {}
         self._waiting: set[str] = set()
         self._begun_before: set[str] = set()  # by a process that did not come to the end of it
@@ -80,7 +79,9 @@ class Executor:
         self._stopping = False
 
     def bus_of(self, device_id: str) -> Bus | None:
-        return self._buses.get(device_id)
+        """The bus that the device is on now."""
+        found = (bus for bus in self._buses() if any(state.id == device_id for state in bus.states))
+        return next(found, None)
 
     async def begin(self) -> None:
         """Find out what was done before, and tell what a crash has left untold."""
@@ -95,9 +96,9 @@ class Executor:
         await self._tidy()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for bus, queue in self._queues.items():
-                tasks.create_task(self._work(queue), name=f"commands {bus}")
+        async with asyncio.TaskGroup() as self._workers:
+            for name in self._queues:
+                self._begin_work(name)
             while True:
                 await self._clock.sleep(TIDY_EVERY_S)
                 await self._tidy()
@@ -121,12 +122,12 @@ class Executor:
         self._waiting.add(order.id)
         self._may_be_repeated.discard(order.id)
         ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        bus = self._buses.get(order.device_id)
+        bus = self.bus_of(order.device_id)
         if bus is None:
-            await self._end(order, ended, "refused", code="no-such-device", detail="it is not configured")
+            await self._end_unknown(order, ended)
             return ended
         try:
-            self._queues[bus.bus].put_nowait((order, ended))
+            self._queue(bus.bus).put_nowait((order, ended))
         except asyncio.QueueFull:
             detail = f"{MOST_WAITING} commands wait for its bus already"
             await self._end(order, ended, "refused", code="busy", detail=detail)
@@ -137,6 +138,16 @@ class Executor:
         if order.id in self._waiting or order.id in self._marks:
             return
         await self._end(order, None, "refused", code=code, detail=detail)
+
+    def _queue(self, bus: str) -> "asyncio.Queue[tuple[Order, asyncio.Future[Ended]]]":
+        if bus not in self._queues:
+            self._queues[bus] = asyncio.Queue(MOST_WAITING)
+            self._begin_work(bus)
+        return self._queues[bus]
+
+    def _begin_work(self, bus: str) -> None:
+        if self._workers is not None:
+            self._workers.create_task(self._work(self._queues[bus]), name=f"commands {bus}")
 
     async def _work(self, queue: "asyncio.Queue[tuple[Order, asyncio.Future[Ended]]]") -> None:
         while True:
@@ -152,7 +163,10 @@ class Executor:
                 self._doing -= 1
 
     async def _do(self, order: Order, ended: "asyncio.Future[Ended]") -> None:
-        await self._comes_up(order)
+        bus = await self._bus_when_up(order)
+        if bus is None:
+            await self._end_unknown(order, ended)
+            return
         if self._is_over(order):
             await self._end_expired(order, ended)
             return
@@ -168,7 +182,7 @@ class Executor:
             await self._end_expired(order, ended)
             return
         try:
-            result = await self._in_time(order)
+            result = await self._in_time(order, bus)
         except CommandRefused as err:
             await self._end(order, ended, "refused", code="refused", detail=err.detail)
         except TimeoutError:
@@ -182,17 +196,20 @@ class Executor:
         else:
             await self._end(order, ended, "done", result=result)
 
-    async def _comes_up(self, order: Order) -> None:
-        """Right after a start a bus may not have got to the device yet, and would only say so."""
+    async def _bus_when_up(self, order: Order) -> Bus | None:
+        """Its bus. Right after a start that may not have got to the device yet, and would only say so."""
         for _ in range(round(NEW_DEVICE_S / _LOOK_S)):
-            [state] = [one for one in self._buses[order.device_id].states if one.id == order.device_id]
+            bus = self.bus_of(order.device_id)
+            if bus is None:
+                return None
+            [state] = [one for one in bus.states if one.id == order.device_id]
             if state.answered_ms is not None or state.lost_since_ms is not None:
-                return
+                break
             await self._clock.sleep(_LOOK_S)
+        return self.bus_of(order.device_id)
 
-    async def _in_time(self, order: Order) -> dict[str, Any]:
+    async def _in_time(self, order: Order, bus: Bus) -> dict[str, Any]:
         """What the device showed. Raise TimeoutError when the order's time ends before it is done."""
-        bus = self._buses[order.device_id]
         arguments = dict(order.arguments)
         if ACTIONS[order.action].group == "doors":
             arguments["key"] = order.id
@@ -210,6 +227,9 @@ class Executor:
 
     def _is_over(self, order: Order) -> bool:
         return self._clock.now_ms() >= order.expires_ms
+
+    async def _end_unknown(self, order: Order, ended: "asyncio.Future[Ended]") -> None:
+        await self._end(order, ended, "refused", code="no-such-device", detail="it is not configured")
 
     async def _end_expired(self, order: Order, ended: "asyncio.Future[Ended]") -> None:
         detail = f"was good until {utc_text(order.expires_ms)}; nothing was done"

@@ -32,7 +32,7 @@ class Control:
     def __init__(
         self,
         config: Config,
-        buses: Sequence[Bus],
+        buses: Callable[[], Sequence[Bus]],
         *,
         buffer: Buffer,
         sink: BufferSink,
@@ -77,7 +77,7 @@ class Control:
                 error=f"the running agent has no device '{question.device}'; "
                 "after a change of its configuration, restart it",
                 code="no-such-device",
-                buses=[bus.bus for bus in self._buses],
+                buses=[bus.bus for bus in self._buses()],
             )
         if question.do == "read":
             return await _read(bus, question.device)

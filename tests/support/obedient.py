@@ -78,7 +78,10 @@ def an_order(number: int = 1, **changed: Any) -> Order:
 def executor_on(buffer: SqliteBuffer, *buses: ObedientBus, clock: Any) -> Executor:
     """As the agent puts it together."""
     return Executor(
-        buses, note=lambda marks: buffer.append([], marks), sink=BufferSink(buffer, clock), clock=clock
+        lambda: buses,
+        note=lambda marks: buffer.append([], marks),
+        sink=BufferSink(buffer, clock),
+        clock=clock,
     )
 
 

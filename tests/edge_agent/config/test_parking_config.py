@@ -143,17 +143,10 @@ async def test_zones_are_counted_at_each_change_and_each_period_over_all_buses(
     assert len(changed) == 18
 
 
-async def test_a_configuration_without_bays_has_the_sink_that_it_was_given(
-    tmp_path: Path, clock: VirtualClock
-) -> None:
-    config = load_config(written(tmp_path, "devices: []\n"))
-    tools = Tools(sink=ParkingSink(), clock=clock.clock)
-    assert with_bays(config, tools) is tools
-
-
 async def test_every_bus_is_made(tmp_path: Path, clock: VirtualClock) -> None:
     config = load_config(written(tmp_path))
-    buses = make_buses(config, Tools(sink=ParkingSink(), clock=clock.clock))
+    tools = with_bays(config, Tools(sink=ParkingSink(), clock=clock.clock))
+    buses = make_buses(config, tools)
     assert [bus.bus for bus in buses] == ["lora", "inputs", "car-park"]
     assert [state.id for bus in buses for state in bus.states] == [
         "bay-1",

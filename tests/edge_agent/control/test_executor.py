@@ -207,7 +207,7 @@ async def test_nothing_is_begun_that_cannot_be_noted(buffer: SqliteBuffer, clock
         raise BufferUnavailable("disk full")
 
     sink = BufferSink(buffer, clock.clock)
-    async with running(Executor([bus], note=full, sink=sink, clock=clock.clock)) as executor:
+    async with running(Executor(lambda: [bus], note=full, sink=sink, clock=clock.clock)) as executor:
         result = await ended(executor, an_order())
     assert (result.state, result.outcome.code, bus.acts) == ("refused", "disk", [])
     assert len(noted) == 1
