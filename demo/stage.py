@@ -13,7 +13,7 @@ from demo.files import empty
 from demo.house import House, answers, free_port, open_house
 from demo.processes import Part, command, module
 from demo.sinks import Received, sinks
-from simulators.network import Network, network
+from simulators.lab.network import Network, network
 
 READ_EVERY_S = 3600  # simulated: a sweep of all meters in no time
 

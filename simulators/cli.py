@@ -13,6 +13,7 @@ from simulators.announce import summary
 from simulators.ble.command import ble
 from simulators.cjt188.command import cjt188
 from simulators.dlt645.command import dlt645
+from simulators.lab.command import faults
 from simulators.modbus.command import line
 from simulators.modbus.sections import MeterSection, RackSection
 from simulators.options import AsJson, Faults, Keys, Ledger, LoadKw, Parameters, Seed, Speed, Units
@@ -105,3 +106,4 @@ def scenarios(as_json: AsJson = False) -> None:
 
 for command in (line, dlt645, cjt188, ble, parking, door, osdp):
     app.command()(command)
+app.add_typer(faults, name="faults")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from simulators.network import Network, network
+from simulators.lab.network import Network, network
 from tests.support.clocks import VirtualClock, settle
 from tests.support.wire import PATIENCE_S, wire
 
@@ -108,7 +108,7 @@ async def test_lost_connections_are_lost_once() -> None:
 
 async def test_a_slow_line_delays_each_way(virtual_clock: VirtualClock) -> None:
     async with a_network(virtual_clock) as net, wire(net.port) as line:
-        net.delay_s = 0.25
+        net.line.delay_s = 0.25
         line.send(b"hello")
         await settle()
         assert net.bytes_carried == 0
@@ -125,3 +125,83 @@ async def test_a_target_that_is_not_there_breaks_the_connection() -> None:
     async with network("127.0.0.1", port) as net, wire(net.port) as line:
         with pytest.raises(ConnectionResetError):
             await line.rest()
+
+
+async def test_who_is_refused_comes_in_again_and_the_others_stay() -> None:
+    async with a_network() as net, wire(net.port) as line:
+        line.send(b"hello")
+        await line.take(5)
+        net.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", net.port)
+        line.send(b"still")
+        assert await line.take(5) == b"STILL"
+        await net.accept()
+        async with wire(net.port) as second:
+            second.send(b"again")
+            assert await second.take(5) == b"AGAIN"
+
+
+@pytest.mark.parametrize(("dead", "carried"), [("deaf", 2), ("mute", 5)])
+async def test_a_direction_that_is_dead_loses_what_was_sent_meanwhile(dead: str, carried: int) -> None:
+    async with a_network() as net, wire(net.port) as line:
+        setattr(net.line, dead, True)
+        line.send(b"one")
+        await _settled_wire()
+        setattr(net.line, dead, False)
+        line.send(b"ab")
+        assert await line.take(2) == b"AB"
+        assert net.bytes_carried == carried + 2
+
+
+async def test_a_lost_packet_comes_after_the_pause_of_tcp_and_nothing_overtakes_it(
+    virtual_clock: VirtualClock,
+) -> None:
+    async with a_network(virtual_clock) as net, wire(net.port) as line:
+        net.line.loss = 1.0
+        line.send(b"one")
+        await virtual_clock.someone_sleeps()
+        net.line.loss = 0.0
+        line.send(b"two")
+        await _settled_wire()
+        assert net.bytes_carried == 0
+        await virtual_clock.advance(10)
+        assert await line.take(6) == b"ONETWO"
+
+
+async def test_a_line_drips_byte_by_byte(virtual_clock: VirtualClock) -> None:
+    async with a_network(virtual_clock) as net, wire(net.port) as line:
+        net.line.drip_s = 1.0
+        line.send(b"abc")
+        for count in range(1, 4):
+            await virtual_clock.someone_sleeps()
+            assert net.bytes_carried == count
+            if count < 3:
+                net.line.mute = True  # the answers of the echo do not count
+                await virtual_clock.advance(1)
+
+
+async def test_a_slow_line_takes_as_long_as_its_bytes(virtual_clock: VirtualClock) -> None:
+    async with a_network(virtual_clock) as net, wire(net.port) as line:
+        net.line.bytes_per_s, net.line.mute = 1000, True
+        line.send(bytes(2800))
+        assert await virtual_clock.someone_sleeps() == pytest.approx(1.4)
+        assert net.bytes_carried == 1400
+        await virtual_clock.advance(1.4)
+        assert await virtual_clock.someone_sleeps() == pytest.approx(1.4)
+        assert net.bytes_carried == 2800
+
+
+async def test_a_connection_breaks_in_the_middle_of_its_answer() -> None:
+    async with a_network() as net, wire(net.port) as line:
+        net.line.reset = 1.0
+        line.send(b"a long question")
+        with pytest.raises(ConnectionResetError):
+            await line.rest()
+        assert net.bytes_carried == 15  # the question has arrived
+
+
+async def _settled_wire() -> None:
+    """Let what is in the machine's own buffers arrive."""
+    for _ in range(50):
+        await settle()
