@@ -4,7 +4,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import msgspec
 
 from models.protocol import PROBLEM
@@ -19,15 +18,15 @@ class ToldProblem:
     bad_seq: int | None
 
 
-def problem_of(response: httpx.Response) -> ToldProblem:
+def problem_of(status: int, body: bytes) -> ToldProblem:
     """What a refusal says; of one that is not ours, the status."""
     fields: Any = None
     with contextlib.suppress(msgspec.MsgspecError):
-        fields = msgspec.json.decode(response.content)
+        fields = msgspec.json.decode(body)
     if not isinstance(fields, dict):
         fields = {}
     kind, bad_seq = str(fields.get("type", "")), fields.get("bad_seq")
     code = kind.removeprefix(PROBLEM) if kind.startswith(PROBLEM) else ""
     told = " ".join(str(fields[name]) for name in ("detail", "hint") if fields.get(name))
-    fallback = f"answers with status {response.status_code}"
+    fallback = f"answers with status {status}"
     return ToldProblem(code, told or fallback, bad_seq if isinstance(bad_seq, int) else None)

@@ -1,8 +1,8 @@
 """Connections to the collector: verified against its own CA, always; what went wrong, in plain words."""
 
 import ssl
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from models.errors import RetryLater
 
@@ -49,7 +49,7 @@ class _TimedConnection(ssl.SSLObject):
         super().do_handshake()
         now_s = self.context.now_s() if isinstance(self.context, VerifyingContext) else None
         if now_s is not None:
-            check_time(self, now_s)
+            check_time(self.getpeercert() or {}, now_s)
 
 
 def verifying_context(ca_der: bytes, now_s: Callable[[], float | None] | None = None) -> ssl.SSLContext:
@@ -64,9 +64,8 @@ def verifying_context(ca_der: bytes, now_s: Callable[[], float | None] | None = 
     return context
 
 
-def check_time(connection: ssl.SSLObject, now_s: float) -> None:
-    """Raise SSLCertVerificationError unless the peer's certificate is in its time at `now_s`, since 1970."""
-    certificate = connection.getpeercert() or {}
+def check_time(certificate: Mapping[str, Any], now_s: float) -> None:
+    """Raise SSLCertVerificationError unless a peer's certificate is in its time at `now_s`, since 1970."""
     begin, end = (ssl.cert_time_to_seconds(str(certificate[name])) for name in ("notBefore", "notAfter"))
     if begin <= now_s <= end:
         return

@@ -60,6 +60,7 @@ def enroll(path: Path, text: str, *, name: str, again: bool) -> Answer:
     """Enrol with the token; "-" reads it from the standard input."""
     from edge_agent.config import load_config
     from edge_agent.identity.enroll import enroll as run
+    from edge_agent.uplink.carriers import proxy_of
     from models.protocol import EnrollmentToken, TokenMalformed
 
     config = load_config(path)
@@ -67,7 +68,8 @@ def enroll(path: Path, text: str, *, name: str, again: bool) -> Answer:
         token = EnrollmentToken.decode(sys.stdin.read() if text == "-" else text)
     except TokenMalformed as err:
         raise NeedsAHuman(str(err)) from None
-    identity = run(token, state_dir=config.state_dir, name=name, again=again)
+    proxy = proxy_of(config.collector(name))
+    identity = run(token, state_dir=config.state_dir, name=name, again=again, proxy=proxy)
     collector = identity.collector
     facts = {
         "collector": name,

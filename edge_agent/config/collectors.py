@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
-from edge_agent.config.sections import CollectorSection, ConfigFile
+from edge_agent.config.sections import CollectorSection, ConfigFile, UplinkSection
 from edge_agent.identity.folder import MAIN, is_name
 from models.document import Mistake
+
+NO_PROXY: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,28 +21,63 @@ class CollectorSettings:
     carrier: Literal["https"]
     live_every_s: float
     max_items: int
+    proxy: str | None  # http://host:port
+    proxy_login_file: Path | None
 
 
-def collector_settings(settings: ConfigFile) -> list[CollectorSettings]:
-    """All collectors, in the order of the file; where it names none there is one."""
-    sections = settings.collectors or {MAIN: CollectorSection()}
-    common = settings.uplink
-    return [
-        CollectorSettings(
-            name=name,
-            carrier=section.carrier,
-            live_every_s=common.live_every_s if section.live_every_s is None else section.live_every_s,
-            max_items=common.max_items if section.max_items is None else section.max_items,
-        )
-        for name, section in sections.items()
-    ]
+def collector_settings(settings: ConfigFile, folder: Path) -> list[CollectorSettings]:
+    """All collectors, in the order of the file in `folder`; where it names none there is one."""
+    return [settings_of(name, settings, folder) for name in settings.collectors or (MAIN,)]
+
+
+def settings_of(name: str, settings: ConfigFile, folder: Path) -> CollectorSettings:
+    """Of one collector, also of one that the file does not name yet."""
+    one, common = settings.collectors.get(name, CollectorSection()), settings.uplink
+    at = common if one.proxy is None else one
+    proxy = None if at.proxy == NO_PROXY else at.proxy
+    login = None if proxy is None else at.proxy_login_file
+    return CollectorSettings(
+        name=name,
+        carrier=one.carrier,
+        live_every_s=common.live_every_s if one.live_every_s is None else one.live_every_s,
+        max_items=common.max_items if one.max_items is None else one.max_items,
+        proxy=proxy,
+        proxy_login_file=None if login is None else folder / login,
+    )
 
 
 def collector_mistakes(settings: ConfigFile) -> Iterator[Mistake]:
     """What only shows when the sections are seen together."""
+    for path, section in _sections(settings):
+        if section.proxy not in (None, NO_PROXY) and not _is_proxy(section.proxy or ""):
+            what = "is no address of a proxy"
+            yield Mistake((*path, "proxy"), what, "http://host:port; a password belongs in proxy_login_file")
+        if section.proxy_login_file is not None and section.proxy in (None, NO_PROXY):
+            yield Mistake((*path, "proxy_login_file"), "is for no proxy", "name the proxy beside it")
     for name in settings.collectors:
         if not is_name(name):
             hint = "up to 40 letters, digits and dashes"
             yield Mistake(("collectors", name), "is no name for a collector", hint)
     for name in list(settings.collectors)[1:]:
         yield Mistake(("collectors", name), "is one too many: a gateway has one collector", "remove it")
+
+
+def _sections(settings: ConfigFile) -> Iterator[tuple[tuple[str, ...], UplinkSection | CollectorSection]]:
+    yield ("uplink",), settings.uplink
+    for name, section in settings.collectors.items():
+        yield ("collectors", name), section
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(
+            parts.scheme == "http"
+            and parts.hostname
+            and parts.port
+            and "@" not in parts.netloc
+            and parts.path in ("", "/")
+            and not (parts.query or parts.fragment)
+        )
+    except ValueError:
+        return False

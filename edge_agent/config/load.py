@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from edge_agent.catalogue import Catalogue, ProfilesUnreadable, UnknownProfile
 from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistakes
-from edge_agent.config.collectors import CollectorSettings, collector_settings
+from edge_agent.config.collectors import CollectorSettings, collector_settings, settings_of
 from edge_agent.config.device_list import read_devices
 from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection, Section
 from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
@@ -43,7 +43,11 @@ class Config:
 
     @property
     def collectors(self) -> list[CollectorSettings]:
-        return collector_settings(self.settings)
+        return collector_settings(self.settings, self.file.parent)
+
+    def collector(self, name: str) -> CollectorSettings:
+        """How the collector of that name is reached, also before the file names it."""
+        return settings_of(name, self.settings, self.file.parent)
 
     def beside(self, name: str) -> Path:
         """A file that the configuration names, relative to itself."""

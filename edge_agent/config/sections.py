@@ -48,6 +48,10 @@ class UplinkSection(Section):
         default=10, ge=1, le=86_400, description="how long a reading may wait to be sent"
     )
     max_items: int = Field(default=5000, ge=1, le=50_000, description="readings and events in one batch")
+    proxy: str | None = Field(default=None, description="http://host:port, between here and the collectors")
+    proxy_login_file: str | None = Field(
+        default=None, min_length=1, description="a file with user:password for the proxy"
+    )
 
 
 class CollectorSection(Section):
@@ -56,6 +60,8 @@ class CollectorSection(Section):
     carrier: Literal["https"] = Field(default="https", description="what carries batches there")
     live_every_s: float | None = Field(default=None, ge=1, le=86_400)
     max_items: int | None = Field(default=None, ge=1, le=50_000)
+    proxy: str | None = Field(default=None, description="http://host:port, or none where `uplink` has one")
+    proxy_login_file: str | None = Field(default=None, min_length=1)
 
 
 class CommandsSection(Section):

@@ -26,7 +26,7 @@ class Asking(Protocol):
     async def ask_commands(self, *, got: Sequence[str], everything: bool, wait_s: float) -> list[bytes]:
         """Signed commands for us, as soon as there are any; none after `wait_s`, in real time.
 
-        Raises what `edge_agent.uplink.carrier.Carrier` does.
+        Raises what `edge_agent.uplink.questions.Questions` does.
         """
 
 

@@ -15,8 +15,8 @@ from edge_agent.doctor.scene import Scene
 from edge_agent.doctor.time import judged_offset
 from edge_agent.identity.folder import Identity
 from edge_agent.tls import CollectorNotTrusted, explain
-from edge_agent.uplink.carrier import CollectorBusy, CollectorRefused
 from edge_agent.uplink.https import HttpsCarrier
+from edge_agent.uplink.questions import CollectorBusy, CollectorRefused, Questions
 from models.errors import GatehouseError
 from models.protocol import Code
 
@@ -156,11 +156,11 @@ def _answered(scene: Scene, name: str, identity: Identity) -> tuple[Finding, int
 
 
 async def _ask(scene: Scene, identity: Identity) -> tuple[int, int, int]:
-    carrier = HttpsCarrier(identity, scene.host.now_ms)
+    carrier = HttpsCarrier(identity)
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):
             asked_ms = scene.host.now_ms()
-            told = await carrier.ask_time()
+            told = await Questions(carrier, identity, scene.host.now_ms).ask_time()
             took_ms = scene.host.now_ms() - asked_ms
             return told.collector_ms, asked_ms + took_ms // 2, took_ms
     finally:

@@ -118,7 +118,9 @@ class Scene:
 
     def _enrolled(self) -> list[Enrolled]:
         """Each collector that the gateway is, or should be, enrolled at."""
-        configured = [one.name for one in collector_settings(self.settings)] if self.settings else []
+        configured = (
+            [one.name for one in collector_settings(self.settings, self.file.parent)] if self.settings else []
+        )
         names = dict.fromkeys([*configured, *collector_names(self.state_dir)]) or [MAIN]
         return [self._enrolled_at(name) for name in names]
 

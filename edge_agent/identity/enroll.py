@@ -16,6 +16,7 @@ from edge_agent.files import write_durably
 from edge_agent.identity import folder as identity
 from edge_agent.identity.folder import Collector, Identity
 from edge_agent.problems import problem_of
+from edge_agent.proxy import Proxy
 from edge_agent.tls import CollectorUnreachable, explain, verifying_context
 from edge_agent.version import agent_version
 from models.errors import NeedsAHuman
@@ -59,7 +60,12 @@ class StateUnusable(NeedsAHuman):
 
 
 def enroll(
-    token: EnrollmentToken, *, state_dir: Path, name: str = identity.MAIN, again: bool = False
+    token: EnrollmentToken,
+    *,
+    state_dir: Path,
+    name: str = identity.MAIN,
+    again: bool = False,
+    proxy: Proxy | None = None,
 ) -> Identity:
     """The new identity at the collector that is called `name` here, once it is on disk.
 
@@ -67,12 +73,14 @@ def enroll(
     NameUnusable, StateUnusable, and what `edge_agent.tls` raises.
     """
     try:
-        return _enroll(token, state_dir, name, again=again)
+        return _enroll(token, state_dir, name, again=again, proxy=proxy)
     except OSError as err:
         raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
 
 
-def _enroll(token: EnrollmentToken, state_dir: Path, name: str, *, again: bool) -> Identity:
+def _enroll(
+    token: EnrollmentToken, state_dir: Path, name: str, *, again: bool, proxy: Proxy | None
+) -> Identity:
     folder = identity.identity_folder(state_dir, name)
     if not again:
         with contextlib.suppress(identity.NotEnrolled):
@@ -81,7 +89,7 @@ def _enroll(token: EnrollmentToken, state_dir: Path, name: str, *, again: bool) 
     key, seal_key = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
     fresh = identity.new_folder(folder)
     write_durably(fresh / identity.SEAL_KEY, seal_key.private_bytes_raw(), mode=0o600)
-    answer = _ask(token, key, seal_key)
+    answer = _ask(token, key, seal_key, proxy)
     certificate_pem = answer.certificate_pem.encode()
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -113,7 +121,9 @@ def _enroll(token: EnrollmentToken, state_dir: Path, name: str, *, again: bool) 
     return identity.load_identity(state_dir, name)
 
 
-def _ask(token: EnrollmentToken, key: Ed25519PrivateKey, seal_key: X25519PrivateKey) -> EnrollResponse:
+def _ask(
+    token: EnrollmentToken, key: Ed25519PrivateKey, seal_key: X25519PrivateKey, proxy: Proxy | None
+) -> EnrollResponse:
     request = EnrollRequest(
         secret=token.secret,
         csr_pem=_request_pem(key),
@@ -127,7 +137,13 @@ def _ask(token: EnrollmentToken, key: Ed25519PrivateKey, seal_key: X25519Private
     except ValueError:  # ssl.SSLError is one
         raise NeedsAHuman("the CA in the enrolment token is damaged; copy the token whole") from None
     try:
-        with httpx.Client(verify=context, trust_env=False, timeout=TIMEOUT_S, base_url=token.url) as client:
+        with httpx.Client(
+            base_url=token.url,
+            verify=context,
+            proxy=None if proxy is None else proxy.of_httpx(),
+            trust_env=False,
+            timeout=TIMEOUT_S,
+        ) as client:
             response = client.post(
                 "/gateway/v1/enroll",
                 content=request.model_dump_json(),
@@ -138,7 +154,7 @@ def _ask(token: EnrollmentToken, key: Ed25519PrivateKey, seal_key: X25519Private
     if response.status_code >= 500:
         raise CollectorUnreachable(token.url, f"answers with an error of its own ({response.status_code})")
     if response.status_code != httpx.codes.CREATED:
-        problem = problem_of(response)
+        problem = problem_of(response.status_code, response.content)
         raise EnrolmentRefused(token.url, problem.code, problem.told)
     try:
         return EnrollResponse.model_validate_json(response.content)

@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from edge_agent.uplink.carrier import CollectorBusy
+from edge_agent.uplink.questions import CollectorBusy
 from models.errors import NeedsAHuman
 
 SHORTEST_PAUSE_S: Final = 1.0

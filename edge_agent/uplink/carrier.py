@@ -1,51 +1,47 @@
-"""What carries envelopes to the collector, whatever the wire."""
+"""What carries a question to a collector and its answer back, whatever the wire."""
 
-from typing import NamedTuple, Protocol
-
-from models.errors import NeedsAHuman, RetryLater
-from models.protocol import Receipt
-
-
-class CollectorBusy(RetryLater):
-    """The collector asks for a pause."""
-
-    def __init__(self, url: str, retry_after_s: float) -> None:
-        super().__init__(f"{url}: the collector is busy and asks for {retry_after_s:g} s")
-        self.url, self.retry_after_s = url, retry_after_s
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 
-class CollectorRefused(NeedsAHuman):
-    """The collector has understood and said no. `code` is of `models.protocol.Code`, or "" for none."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question."""
 
-    def __init__(self, url: str, status: int, code: str, detail: str, bad_seq: int | None = None) -> None:
-        super().__init__(f"{url}: refused ({code or status}): {detail}")
-        self.url, self.status, self.code, self.detail, self.bad_seq = url, status, code, detail, bad_seq
+    method: str  # as of HTTP
+    path: str  # from /gateway/v1/ on, with its query
+    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wait_s: float = 0.0  # how long the collector may hold the answer back, in real time
 
 
-class Told(NamedTuple):
-    """What the collector's clock showed, at some time after it was asked."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back to one question, good or bad."""
 
-    collector_ms: int  # since 1970
-    asked_s: float  # of the gateway's monotonic clock
+    status: int  # as of HTTP
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes = field(repr=False)
+    unjudged: Mapping[str, Any] | None = None
+    """The certificate of who answered, when nobody has judged its dates because the time is not known."""
 
 
 class Carrier(Protocol):
-    """One connection to one collector. Any call may be repeated: the collector stores everything once.
+    """One connection to one collector, which is made when it is needed, and again after it broke.
 
-    All calls raise CollectorBusy, CollectorRefused, and the errors of `edge_agent.tls`.
+    Who is at the other end is verified before the first byte of a question leaves. Several questions may be
+    under way at once; an answer is only ever to its own question.
     """
 
-    heard: Told | None
-    """The time as of the last answer to `send_batch` that named it."""
+    url: str
+    """What people know the collector by in messages."""
 
-    async def ask_time(self) -> Told:
-        """What the collector's clock shows. While the time is unknown, call this before anything else."""
+    async def exchange(self, request: Request) -> Answer:
+        """The answer to it. Raise CollectorNotTrusted, or CollectorUnreachable, also when none comes in time.
 
-    async def send_key(self, key_id: bytes, package: bytes) -> None:
-        """Return once the collector keeps the package of a content key."""
-
-    async def send_batch(self, body: bytes) -> Receipt:
-        """Send an envelope; the receipt has not been compared with it yet."""
+        After an error nobody knows whether the collector has heard the question.
+        """
 
     async def close(self) -> None:
-        """Safe to call twice."""
+        """Safe to call twice; when it returns, nothing of this carrier is still running."""

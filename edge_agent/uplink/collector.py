@@ -20,18 +20,21 @@ from edge_agent.identity.folder import (
     identity_stamp,
     load_identity,
 )
+from edge_agent.secret_files import SecretUnusable
 from edge_agent.status import CollectorStatus
 from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
-from edge_agent.uplink.delivery import Sender, Uplink
-from edge_agent.uplink.https import HttpsCarrier
+from edge_agent.uplink.carriers import make_carrier
+from edge_agent.uplink.delivery import Sender, Uplink, UplinkState
+from edge_agent.uplink.questions import Questions
 
 LAST_UPLOAD_S: Final = 2.0  # in real time; see `edge_agent.app`
 LOOK_FOR_IDENTITY_S: Final = 5.0  # a technician who has just enrolled waits for the first batch
+LOOK_AGAIN_S: Final = 60.0  # in real time, at a file that could not be used
 
 _log = logging.getLogger(__name__)
 
-Service = Callable[[Identity, HttpsCarrier], Awaitable[None]]
+Service = Callable[[Identity, Questions], Awaitable[None]]
 """What else is done with a collector while there is a connection; it never ends by itself."""
 
 
@@ -64,7 +67,7 @@ class Collector:
         self._settings, self._shared, self._ended = settings, shared, ended
         self._on_delivered, self._services = on_delivered, services
         self._identity: Identity | None = None
-        self._identity_problem = ""
+        self._obstacle = ""  # why there is no connection at all
         self._uplink: Uplink | None = None
 
     async def run(self) -> None:
@@ -81,15 +84,16 @@ class Collector:
         return {} if self._uplink is None else self._uplink.state.failures
 
     def status(self) -> CollectorStatus:
-        identity, uplink = self._identity, self._uplink
-        if identity is None or uplink is None:
-            return CollectorStatus(state="not-enrolled", problem=self._identity_problem, needs_a_human=True)
-        state = uplink.state
-        problem = EXPIRED if state.problem and identity.has_expired else state.problem
+        identity, state = self._identity, self._uplink.state if self._uplink is not None else UplinkState()
+        if identity is None:
+            return CollectorStatus(state="not-enrolled", problem=self._obstacle, needs_a_human=True)
+        problem = self._obstacle or state.problem
+        if state.problem and identity.has_expired:
+            problem = EXPIRED
         return CollectorStatus(
             state="failing" if problem else "ok",
             problem=problem,
-            needs_a_human=state.needs_a_human or problem == EXPIRED,
+            needs_a_human=state.needs_a_human or problem in (EXPIRED, self._obstacle),
             gateway_id=identity.gateway_id,
             url=identity.collector.url,
             certificate_expires=identity.expires.isoformat(),
@@ -99,23 +103,27 @@ class Collector:
 
     async def _belong(self) -> None:
         """Send with the identity that is on disk until another is there, or until the last upload."""
-        stamp = identity_stamp(self._shared.state_dir, self.name)
+        shared = self._shared
+        stamp = identity_stamp(shared.state_dir, self.name)
+        self._identity, self._uplink = None, None
         try:
-            self._identity = await asyncio.to_thread(load_identity, self._shared.state_dir, self.name)
-        except (NotEnrolled, IdentityDamaged) as err:
-            _log.warning("readings are kept but not sent: %s", err)
-            self._identity, self._uplink, self._identity_problem = None, None, str(err)
-            await first_of(self._another_identity(stamp), self._ended.wait())
+            self._identity = identity = await asyncio.to_thread(load_identity, shared.state_dir, self.name)
+            carrier = make_carrier(identity, self._settings, self._certificates_at_s())
+        except (NotEnrolled, IdentityDamaged, SecretUnusable) as err:
+            if str(err) != self._obstacle:
+                _log.warning("readings are kept but not sent: %s", err)
+            self._obstacle = str(err)
+            await first_of(self._another_identity(stamp), self._ended.wait(), asyncio.sleep(LOOK_AGAIN_S))
             return
-        self._identity_problem = ""
-        if self._identity.has_expired:
+        self._obstacle = ""
+        if identity.has_expired:
             _log.error("%s", EXPIRED)
-        carrier = self._make_carrier(self._identity)
         try:
-            self._uplink = uplink = self._make_uplink(self._identity, carrier)
+            clock = shared.timekeeper.clock
+            questions = Questions(carrier, identity, clock.now_ms, monotonic_s=clock.monotonic_s)
+            self._uplink = uplink = self._make_uplink(identity, questions)
             services = [
-                supervised(partial(service, self._identity, carrier), self._ended)
-                for service in self._services
+                supervised(partial(service, identity, questions), self._ended) for service in self._services
             ]
             await first_of(uplink.run(), self._another_identity(stamp), self._ended.wait(), *services)
             if self._ended.is_set():
@@ -130,23 +138,18 @@ class Collector:
         while identity_stamp(self._shared.state_dir, self.name) == stamp:  # noqa: ASYNC110  # a file rings no bell
             await asyncio.sleep(LOOK_FOR_IDENTITY_S)
 
-    def _make_carrier(self, identity: Identity) -> HttpsCarrier:
+    def _certificates_at_s(self) -> Callable[[], float | None] | None:
         time = self._shared.timekeeper
 
         def now_s() -> float | None:
             return time.clock.now_ms() / 1000 if time.is_set else None
 
-        return HttpsCarrier(
-            identity,
-            time.clock.now_ms,
-            monotonic_s=time.clock.monotonic_s,
-            certificates_at_s=now_s if self._shared.judges_certificates else None,
-        )
+        return now_s if self._shared.judges_certificates else None
 
-    def _make_uplink(self, identity: Identity, carrier: HttpsCarrier) -> Uplink:
+    def _make_uplink(self, identity: Identity, questions: Questions) -> Uplink:
         return Uplink(
             self._shared.buffer,
-            carrier,
+            questions,
             Sender(
                 gateway_id=identity.gateway_id,
                 collector_key=identity.collector.collector_key,

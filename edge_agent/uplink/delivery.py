@@ -16,7 +16,7 @@ from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Cut
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.uplink.backoff import Backoff
-from edge_agent.uplink.carrier import Carrier, CollectorBusy, CollectorRefused, Told
+from edge_agent.uplink.questions import CollectorBusy, CollectorRefused, Questions, Told
 from models.envelope import ContentKey, seal
 from models.errors import GatehouseError, NeedsAHuman, RetryLater
 from models.protocol import Code, Receipt
@@ -83,7 +83,7 @@ class Uplink:
     def __init__(
         self,
         buffer: Buffer,
-        carrier: Carrier,
+        questions: Questions,
         sender: Sender,
         *,
         clock: Clock,
@@ -94,7 +94,7 @@ class Uplink:
         on_delivered: Callable[[Batch, float], None] = lambda batch, seconds: None,
     ) -> None:
         self.state = UplinkState()
-        self._buffer, self._carrier, self._sender, self._clock = buffer, carrier, sender, clock
+        self._buffer, self._questions, self._sender, self._clock = buffer, questions, sender, clock
         self._live_every_s, self._max_items = live_every_s, max_items
         self._timekeeper = timekeeper
         self._backoff = Backoff(rng)
@@ -135,7 +135,7 @@ class Uplink:
     async def _send_all(self) -> None:
         """Send what is there now. What comes meanwhile waits for others, to share an envelope with them."""
         if self._timekeeper is not None and not self._timekeeper.is_set:
-            await self._hear(await self._carrier.ask_time())
+            await self._hear(await self._questions.ask_time())
         epoch, last_seq = self._buffer.epoch, self._buffer.last_seq
         while (batch := await self._next_batch(epoch, last_seq)) is not None:
             try:
@@ -220,12 +220,12 @@ class Uplink:
             await self._send_key(batch.key_id, package)
         started_s = self._clock.monotonic_s()
         try:
-            receipt = await self._carrier.send_batch(batch.body)
+            receipt = await self._questions.send_batch(batch.body)
         except CollectorRefused as err:
             if err.code != Code.UNKNOWN_KEY or not sent:
                 raise
             await self._send_key(batch.key_id, package)
-            receipt = await self._carrier.send_batch(batch.body)
+            receipt = await self._questions.send_batch(batch.body)
         if (receipt.number, receipt.digest) != (batch.number, batch.digest.hex()):
             raise ForeignReceipt(batch.number)
         self.state.last_upload_s = self._clock.monotonic_s() - started_s
@@ -233,7 +233,7 @@ class Uplink:
         return receipt
 
     async def _send_key(self, key_id: bytes, package: bytes) -> None:
-        await self._carrier.send_key(key_id, package)
+        await self._questions.send_key(key_id, package)
         await self._buffer.key_sent(key_id)
 
     async def _settle(self, batch: Batch, receipt: Receipt) -> None:
@@ -245,7 +245,7 @@ class Uplink:
             batch.number, quarantined=quarantined, receipt=receipt.model_dump_json(exclude={"missing"})
         )
         self._note_success()
-        await self._hear(self._carrier.heard)
+        await self._hear(self._questions.heard)
         self._on_delivered(batch, self.state.last_upload_s or 0.0)
         await self._send_again(receipt)
 

@@ -113,6 +113,9 @@ def test_a_collector_is_as_all_are_but_where_it_says_otherwise(tmp_path: Path) -
     [
         ("{a/b: {}}", "gateway.yaml:12: collectors.a/b: is no name for a collector"),
         ("{main: {carrier: post}}", "gateway.yaml:12: collectors.main.carrier"),
+        ("{main: {proxy: 'http://me:secret@proxy:1'}}", "collectors.main.proxy: is no address of a proxy"),
+        ("{main: {proxy: 'socks5://proxy:1'}}", "collectors.main.proxy: is no address of a proxy"),
+        ("{main: {proxy_login_file: a}}", "collectors.main.proxy_login_file: is for no proxy"),
         ("{main: {every_s: 5}}", "gateway.yaml:12: collectors.main.every_s: unknown key"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from edge_agent.control.fetch import WAIT_S, Fetcher
 from edge_agent.tls import CollectorUnreachable
-from edge_agent.uplink.carrier import CollectorBusy, CollectorRefused
+from edge_agent.uplink.questions import CollectorBusy, CollectorRefused
 from models.protocol import MOST_GOT
 from tests.support.clocks import VirtualClock, settle
 

@@ -16,6 +16,7 @@ from edge_agent.identity.enroll import enroll
 from edge_agent.identity.folder import Identity
 from edge_agent.uplink.delivery import Sender, Uplink
 from edge_agent.uplink.https import HttpsCarrier
+from edge_agent.uplink.questions import Questions
 from models.reading import Item, Reading
 from tests.support.certificates import WRONG_SERVERS
 from tests.support.clocks import VirtualClock
@@ -30,7 +31,7 @@ class Station:
         self, collector: Collector, identity: Identity, buffer: SqliteBuffer, clock: VirtualClock
     ) -> None:
         self.collector, self.identity, self.buffer, self.clock = collector, identity, buffer, clock
-        self.carrier = HttpsCarrier(identity, clock.now_ms)
+        self.carrier = HttpsCarrier(identity)
         self.uplink = self.make_uplink()
 
     def make_uplink(
@@ -38,7 +39,7 @@ class Station:
     ) -> Uplink:
         return Uplink(
             self.buffer,
-            carrier or self.carrier,
+            Questions(carrier or self.carrier, self.identity, self.clock.now_ms),
             Sender(
                 gateway_id=self.identity.gateway_id,
                 collector_key=self.identity.collector.collector_key,
@@ -354,7 +355,7 @@ async def test_not_one_byte_goes_to_whoever_is_not_our_collector(station: Statio
     await station.buffer.append(readings(10))
     async with impostor.serve(WRONG_SERVERS[reason](station.collector.authority)):
         lured = msgspec.structs.replace(station.identity.collector, url=impostor.url)
-        carrier = HttpsCarrier(dataclasses.replace(station.identity, collector=lured), station.clock.now_ms)
+        carrier = HttpsCarrier(dataclasses.replace(station.identity, collector=lured))
         try:
             uplink = station.make_uplink(carrier=carrier)
             await uplink.flush()

@@ -18,6 +18,7 @@ from edge_agent.identity.enroll import EnrolmentRefused, enroll
 from edge_agent.identity.folder import Identity
 from edge_agent.uplink.delivery import Sender, Uplink
 from edge_agent.uplink.https import HttpsCarrier
+from edge_agent.uplink.questions import Questions
 from models.reading import Item, Reading
 from tests.support.clocks import START_MS, VirtualClock
 from tests.support.items import an_event
@@ -30,13 +31,13 @@ class Pair:
 
     collector: RunningCollector
     identity: Identity
-    carrier: HttpsCarrier
+    questions: Questions
     clock: VirtualClock
 
     def uplink(self, buffer: SqliteBuffer) -> Uplink:
         return Uplink(
             buffer,
-            self.carrier,
+            self.questions,
             Sender(
                 gateway_id=self.identity.gateway_id,
                 collector_key=self.identity.collector.collector_key,
@@ -63,9 +64,9 @@ async def pair(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Pair]:
     async with running(home, clock.clock) as collector:
         token = await collector.enrollment_token()
         identity = await asyncio.to_thread(enroll, token, state_dir=tmp_path / "state")
-        carrier = HttpsCarrier(identity, clock.now_ms)
+        carrier = HttpsCarrier(identity)
         try:
-            yield Pair(collector, identity, carrier, clock)
+            yield Pair(collector, identity, Questions(carrier, identity, clock.now_ms), clock)
         finally:
             await carrier.close()
 
@@ -129,7 +130,7 @@ async def test_a_number_that_was_refused_here_is_not_asked_for(pair: Pair, buffe
     await buffer.refuse(4, "wrong")
     await pair.uplink(buffer).flush()
     batch = (await buffer.kept(1, 3, limit=1))[0]
-    receipt = await pair.carrier.send_batch(batch.body)
+    receipt = await pair.questions.send_batch(batch.body)
     assert receipt.already
     assert receipt.missing == []
     assert (await pair.stored())["readings"] == 9
