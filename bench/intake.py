@@ -1,7 +1,6 @@
 """How fast the collector takes in sealed batches, beside bare sqlite3 inserting the same rows."""
 
 import asyncio
-import hashlib
 import os
 import random
 import sqlite3
@@ -18,7 +17,15 @@ from collector.intake.service import Intake
 from collector.store import schema
 from collector.store.engine import Store
 from collector.store.upgrade import upgrade
-from models.envelope import FIRST_PREVIOUS, CollectorPrivateKey, ContentKey, Header, read_header, seal
+from models.envelope import (
+    FIRST_PREVIOUS,
+    CollectorPrivateKey,
+    ContentKey,
+    Header,
+    envelope_digest,
+    read_header,
+    seal,
+)
 from models.reading import Item, Reading
 from models.times import Clock
 
@@ -138,17 +145,13 @@ async def _take_in(
                     enrolled_ms=now_ms,
                 )
             )
-        async with Intake(store, key, clock) as intake:
+        async with Intake(store, [key], clock) as intake:
             header: Header = read_header(bodies[0])
             await intake.accept_key(package, header.key_id, GATEWAY)
             began = time.perf_counter()
             for body in bodies:
                 receipt = await intake.accept(body, GATEWAY)
-                if (
-                    receipt.digest != hashlib.sha256(body).hexdigest()
-                    or receipt.already
-                    or receipt.quarantined
-                ):
+                if receipt.digest != envelope_digest(body).hex() or receipt.already or receipt.quarantined:
                     raise SystemExit(f"a batch was not taken in: {receipt}")
             return time.perf_counter() - began
 

@@ -122,7 +122,7 @@ async def run_collector(
         loops: list[JobLoop] = []
         live = LiveHub(store)
         desk = CommandDesk(store, clock, command_key)
-        intake = await opened.enter_async_context(Intake(store, private_key, clock))
+        intake = await opened.enter_async_context(Intake(store, [private_key], clock))
         app = create_app(
             store,
             clock,

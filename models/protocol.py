@@ -23,6 +23,7 @@ class Code:
     MALFORMED: Final = "malformed"  # 400: not what this address takes
     NO_CERTIFICATE: Final = "no-certificate"  # 401: enrol first
     REVOKED: Final = "revoked"  # 403: stop sending until a person has enrolled the gateway again
+    WRONG_SUITE: Final = "wrong-suite"  # 403: sealed by another suite than it was enrolled with
     FOREIGN_GATEWAY: Final = "foreign-gateway"  # 403: sealed by another gateway than sends it
     TOKEN_UNKNOWN: Final = "token-unknown"  # noqa: S105  # 403
     TOKEN_USED: Final = "token-used"  # noqa: S105  # 403

@@ -75,7 +75,7 @@ class Home:
     def private_key(self) -> CollectorPrivateKey:
         """Raise HomeUnusable."""
         try:
-            return CollectorPrivateKey.from_bytes(self.envelope_key.read_bytes())
+            return CollectorPrivateKey(self.envelope_key.read_bytes())
         except (OSError, ValueError) as err:
             raise self._unusable(str(self.envelope_key), err) from err
 

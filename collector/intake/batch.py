@@ -1,6 +1,5 @@
 """One batch, from its bytes to its receipt: opened outside the transaction, stored inside it."""
 
-import hashlib
 import sqlite3
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ from collector.intake.readings import store_readings
 from collector.intake.refusals import Refused
 from collector.intake.rows import Rows, make_rows
 from collector.intake.sequence import Epoch, NumbersTaken, held, note_lost, take_numbers
-from models.envelope import FIRST_PREVIOUS, ContentKey, EnvelopeRefused, Header, open_envelope
+from models.envelope import FIRST_PREVIOUS, ContentKey, EnvelopeRefused, Header, Origin, open_envelope
 from models.protocol import Code, Quarantined, Receipt
 
 LOST = "buffer.gap"
@@ -29,18 +28,14 @@ class OpenedBatch:
     rows: Rows = field(repr=False)
 
 
-def open_batch(
-    body: bytes, *, gateway_id: str, public_key: bytes, content_key: ContentKey, now_ms: int
-) -> OpenedBatch:
+def open_batch(body: bytes, *, origin: Origin, content_key: ContentKey, now_ms: int) -> OpenedBatch:
     """Raise EnvelopeRefused. Touches no table; costs about 1 µs a reading."""
     try:
-        header, columns = open_envelope(
-            body, gateway_id=gateway_id, public_key=public_key, content_key=content_key
-        )
+        header, columns = open_envelope(body, origin=origin, content_key=content_key)
     except RecursionError:
         raise EnvelopeRefused("malformed", "the data of an event is nested too deeply") from None
     rows = make_rows(columns, first_seq=header.first_seq, now_ms=now_ms)
-    return OpenedBatch(header, hashlib.sha256(body).digest(), body, rows)
+    return OpenedBatch(header, origin.suite.digest(body), body, rows)
 
 
 def store_batch(

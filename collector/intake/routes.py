@@ -41,6 +41,11 @@ _ANSWERS: Final = {
         "This gateway may no longer send",
         "If that is a mistake, make a token with `collector enrollment-token` and enrol it again.",
     ),
+    Code.WRONG_SUITE: (
+        403,
+        "Sealed by another suite",
+        "A gateway seals by the suite that it was enrolled with; to change it, enrol the gateway again.",
+    ),
     Code.FOREIGN_GATEWAY: (
         403,
         "Sealed by another gateway",

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,7 +20,15 @@ from collector.intake.refusals import IntakeBusy, Refused
 from collector.intake.writer import GroupWriter
 from collector.store.engine import Store
 from collector.store.schema import gateway
-from models.envelope import CollectorPrivateKey, ContentKey, EnvelopeRefused, read_header, verify
+from models.envelope import (
+    STANDARD,
+    CollectorPrivateKey,
+    ContentKey,
+    EnvelopeRefused,
+    Origin,
+    read_header,
+    verify,
+)
 from models.protocol import Code, Receipt
 from models.times import Clock
 
@@ -35,24 +42,16 @@ OPENERS = 2  # threads that open envelopes; each may hold one unpacked batch
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Gateway:
-    """What of a gateway never changes. Whether it is revoked is asked in each transaction."""
-
-    id: str
-    public_key: bytes
-
-
 class Intake:
     """The door of the collector. Use it as `async with`; what has been taken in is then finished first."""
 
-    def __init__(self, store: Store, private_key: CollectorPrivateKey, clock: Clock) -> None:
+    def __init__(self, store: Store, private_keys: Sequence[CollectorPrivateKey], clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._keys = ContentKeys(store, private_key)
+        self._keys = ContentKeys(store, private_keys)
         self._inventory = Inventory()
         self._writer = GroupWriter(store, on_rollback=self._inventory.forget)
-        self._gateways: dict[str, _Gateway] = {}
+        self._origins: dict[str, Origin] = {}
         self._places = self._bytes = 0
         self._said: set[tuple[str, str]] = set()
         self._is_stuck = False
@@ -85,14 +84,14 @@ class Intake:
             raise await self._refused(
                 "", Code.NO_CERTIFICATE, "the connection shows no gateway's certificate"
             )
-        found = await self._gateway(peer.gateway_id)
+        found = await self._origin(peer.gateway_id)
         if found.public_key != peer.public_key:
             raise await self._refused(
                 peer.gateway_id,
                 Code.REVOKED,
                 "the certificate is for another key than the gateway was enrolled with",
             )
-        return found.id
+        return found.gateway_id
 
     async def accept(
         self, body: bytes, peer_gateway_id: str, *, gateway_clock_ms: int | None = None
@@ -102,15 +101,14 @@ class Intake:
         `gateway_clock_ms` is what the gateway's clock shows now, if it says so.
         """
         skew_ms = None if gateway_clock_ms is None else gateway_clock_ms - self._clock.now_ms()
-        sender = await self._gateway(peer_gateway_id)
+        sender = await self._origin(peer_gateway_id)
         try:
             key = await self._content_key(body, sender)
             batch: OpenedBatch = await self._in_thread(
                 partial(
                     open_batch,
                     body,
-                    gateway_id=sender.id,
-                    public_key=sender.public_key,
+                    origin=sender,
                     content_key=key,
                     now_ms=self._clock.now_ms(),
                 )
@@ -122,11 +120,11 @@ class Intake:
                 batch.header.count,
             )
         except (EnvelopeRefused, Refused) as err:
-            raise await self._refused(sender.id, err.code, err.detail) from err
+            raise await self._refused(sender.gateway_id, err.code, err.detail) from err
 
     async def accept_key(self, package: bytes, key_id: bytes, peer_gateway_id: str) -> None:
         """Keep a key package. The same again changes nothing. Raise Refused."""
-        sender = await self._gateway(peer_gateway_id)
+        sender = await self._origin(peer_gateway_id)
         try:
             key = await self._open_package(package, sender)
             if key.key_id != key_id:
@@ -134,15 +132,15 @@ class Intake:
             await self._write(
                 lambda connection: store_package(
                     connection,
-                    gateway_id=sender.id,
+                    gateway_id=sender.gateway_id,
                     key_id=key_id,
                     package=package,
                     now_ms=self._clock.now_ms(),
                 )
             )
         except (EnvelopeRefused, Refused) as err:
-            raise await self._refused(sender.id, err.code, err.detail) from err
-        self._keys.remember(sender.id, key)
+            raise await self._refused(sender.gateway_id, err.code, err.detail) from err
+        self._keys.remember(sender.gateway_id, key)
 
     async def note_refusal(self, gateway_id: str, code: str, detail: str) -> None:
         """Keep on record that something was refused."""
@@ -170,8 +168,9 @@ class Intake:
         await self.note_refusal(gateway_id, code, detail)
         return Refused(code, detail)
 
-    async def _gateway(self, gateway_id: str) -> _Gateway:
-        known = self._gateways.get(gateway_id)
+    async def _origin(self, gateway_id: str) -> Origin:
+        """What of a gateway never changes. Whether it is revoked is asked in each transaction."""
+        known = self._origins.get(gateway_id)
         if known is None:
             query = select(gateway.c.public_key).where(gateway.c.id == gateway_id)
             async with self._store.read() as connection:
@@ -180,27 +179,25 @@ class Intake:
                 raise await self._refused(
                     gateway_id, Code.REVOKED, f"this collector does not know the gateway {gateway_id}"
                 )
-            known = self._gateways[gateway_id] = _Gateway(gateway_id, public_key)
+            known = self._origins[gateway_id] = Origin(gateway_id, STANDARD, public_key)
         return known
 
-    async def _content_key(self, body: bytes, sender: _Gateway) -> ContentKey:
+    async def _content_key(self, body: bytes, sender: Origin) -> ContentKey:
         key_id = read_header(body).key_id
-        key = self._keys.remembered(sender.id, key_id)
+        key = self._keys.remembered(sender.gateway_id, key_id)
         if key is not None:
             return key
         # A changed header must not make the gateway send its key again: look at the signature first.
-        await self._in_thread(partial(verify, body, gateway_id=sender.id, public_key=sender.public_key))
-        package = await self._keys.package(sender.id, key_id)
+        await self._in_thread(partial(verify, body, origin=sender))
+        package = await self._keys.package(sender.gateway_id, key_id)
         if package is None:
             raise Refused(Code.UNKNOWN_KEY, f"no package of the key {key_id.hex()} has come")
         key = await self._open_package(package, sender)
-        self._keys.remember(sender.id, key)
+        self._keys.remember(sender.gateway_id, key)
         return key
 
-    async def _open_package(self, package: bytes, sender: _Gateway) -> ContentKey:
-        key: ContentKey = await self._in_thread(
-            partial(self._keys.open, package, gateway_id=sender.id, public_key=sender.public_key)
-        )
+    async def _open_package(self, package: bytes, sender: Origin) -> ContentKey:
+        key: ContentKey = await self._in_thread(partial(self._keys.open, package, origin=sender))
         return key
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:

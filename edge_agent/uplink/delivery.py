@@ -1,7 +1,6 @@
 """Brings what is in the buffer to the collector: seals it once, and sends it until it has a receipt."""
 
 import asyncio
-import hashlib
 import logging
 import random
 from collections.abc import Callable
@@ -9,15 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from drivers.waiting import first_of
 from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Cut
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.uplink.backoff import Backoff
 from edge_agent.uplink.questions import CollectorBusy, CollectorRefused, Questions, Told
-from models.envelope import ContentKey, seal
+from models.envelope import ContentKey, Signer, is_intact, seal
 from models.errors import GatehouseError, NeedsAHuman, RetryLater
 from models.protocol import Code, Receipt
 from models.times import Clock
@@ -74,7 +71,7 @@ class Sender:
 
     gateway_id: str
     collector_key: bytes = field(repr=False)
-    signing_key: Ed25519PrivateKey = field(repr=False)
+    signing_key: Signer = field(repr=False)
 
 
 class Uplink:
@@ -156,7 +153,7 @@ class Uplink:
     async def _next_batch(self, epoch: bytes, last_seq: int) -> Batch | None:
         """The batch that is under way, or a new one from items up to `last_seq` of `epoch`."""
         while (batch := await self._buffer.pending()) is not None:
-            if hashlib.sha256(batch.body).digest() == batch.digest:
+            if is_intact(batch.body, batch.digest):
                 return batch
             _log.warning("batch %d was damaged on disk; it is sealed again", batch.number)
             await self._buffer.withdraw(batch.number)
@@ -257,7 +254,7 @@ class Uplink:
                 again_s = self._sent_again.get(batch.number, -RESEND_AGAIN_S)
                 if now_s - again_s < RESEND_AGAIN_S or batch.number == receipt.number:
                     continue
-                if hashlib.sha256(batch.body).digest() != batch.digest:
+                if not is_intact(batch.body, batch.digest):
                     continue
                 self._sent_again[batch.number] = now_s
                 try:

@@ -17,7 +17,7 @@ from sqlalchemy import insert
 from collector.store import schema
 from collector.store.engine import Store
 from collector.store.upgrade import upgrade
-from models.envelope import FIRST_PREVIOUS, SUITE, ContentKey, Header, Sealed, seal
+from models.envelope import FIRST_PREVIOUS, ContentKey, Header, Sealed, seal
 from models.reading import Event, Item, Quality, Reading, Reason
 from models.times import Clock
 
@@ -128,7 +128,7 @@ class Sender:
     def seal_raw(self, content: bytes, *, count: int = 1) -> bytes:
         """An envelope of the next number that is right in everything but what is in it."""
         header = Header(
-            suite=SUITE,
+            suite=self.content_key.suite.number,
             gateway_id=self.gateway_id,
             epoch=self.epoch,
             number=self.number + 1,
@@ -140,7 +140,7 @@ class Sender:
         )
         encoded = msgspec.msgpack.encode(header)
         clear = b"GHE1" + len(encoded).to_bytes(2, "big") + encoded
-        sealed = clear + self.content_key._aead.encrypt(header.nonce.to_bytes(12, "big"), content, clear)
+        sealed = clear + self.content_key.aead.encrypt(header.nonce.to_bytes(12, "big"), content, clear)
         return sealed + self.signing_key.sign(sealed)
 
     def csr_pem(self, key: Ed25519PrivateKey | None = None) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import hashlib
 import json
 import ssl
 import time
@@ -20,9 +19,12 @@ from cryptography.x509 import load_pem_x509_csr
 from models.batch import Columns
 from models.command import CommandKey
 from models.envelope import (
+    STANDARD,
     CollectorPrivateKey,
     ContentKey,
     EnvelopeRefused,
+    Origin,
+    envelope_digest,
     open_envelope,
     open_package,
     read_header,
@@ -232,14 +234,12 @@ class Collector:
         return Answer(201, json.dumps(answer).encode())
 
     @property
-    def _signer(self) -> bytes:
+    def _origin(self) -> Origin:
         assert self.public_key is not None
-        return self.public_key.public_bytes_raw()
+        return Origin(self.gateway_id, STANDARD, self.public_key.public_bytes_raw())
 
     def _keep_key(self, request: Request) -> Answer:
-        key = open_package(
-            request.body, gateway_id=self.gateway_id, public_key=self._signer, private_key=self.private_key
-        )
+        key = open_package(request.body, origin=self._origin, private_keys=[self.private_key])
         assert request.path.endswith(key.key_id.hex())
         self.keys[key.key_id] = key
         return Answer(204)
@@ -248,9 +248,7 @@ class Collector:
         key = self.keys.get(read_header(request.body).key_id)
         if key is None:
             return problem(409, "unknown-key")
-        header, columns = open_envelope(
-            request.body, gateway_id=self.gateway_id, public_key=self._signer, content_key=key
-        )
+        header, columns = open_envelope(request.body, origin=self._origin, content_key=key)
         items = _items(columns, header.first_seq)
         for seq, item in items.items():
             if self.refuse_item(item):
@@ -263,7 +261,7 @@ class Collector:
         receipt = {
             "epoch": header.epoch.hex(),
             "number": header.number,
-            "digest": hashlib.sha256(request.body).hexdigest(),
+            "digest": envelope_digest(request.body).hex(),
             "stored": header.count,
             "already": already,
             "quarantined": [],

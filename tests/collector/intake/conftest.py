@@ -27,7 +27,7 @@ async def intake(
     store: Store, private_key: CollectorPrivateKey, standing: StandingClock
 ) -> AsyncIterator[Intake]:
     await add_site(store)
-    async with Intake(store, private_key, standing.clock) as opened:
+    async with Intake(store, [private_key], standing.clock) as opened:
         yield opened
 
 

@@ -111,7 +111,7 @@ async def test_a_restarted_collector_knows_the_envelope_again(
     sealed = sender.seal([a_reading()])
     await intake.accept(sealed.body, sender.gateway_id)
     before = dump()
-    async with Intake(store, private_key, standing.clock) as restarted:
+    async with Intake(store, [private_key], standing.clock) as restarted:
         receipt = await restarted.accept(sealed.body, sender.gateway_id)
         assert (receipt.already, dump()) == (True, before)
         await restarted.accept(sender.seal([a_reading(231.0, at_ms=NOW_MS)]).body, sender.gateway_id)
