@@ -139,10 +139,18 @@ async def _take_in(
                     site_id=1,
                     name="bench",
                     state="active",
-                    public_key=signing_key.public_key().public_bytes_raw(),
                     seal_key=b"",
-                    certificate_serial="1",
                     enrolled_ms=now_ms,
+                )
+            )
+            await connection.execute(
+                insert(schema.gateway_key).values(
+                    gateway_id=GATEWAY,
+                    number=1,
+                    public_key=signing_key.public_key().public_bytes_raw(),
+                    certificate=b"",
+                    issued_ms=now_ms,
+                    ends_ms=now_ms,
                 )
             )
         async with Intake(store, [key], clock) as intake:

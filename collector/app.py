@@ -16,6 +16,8 @@ from collector.api.problems import UnexpectedErrors, install_problems
 from collector.api.security_headers import SecurityHeaders
 from collector.control.desk import CommandDesk
 from collector.identity.enrolment import Enrolment
+from collector.identity.next_key import NextKeys
+from collector.identity.strangers import Strangers
 from collector.insight.factors import Factors
 from collector.intake.routes import router as gateway_routes
 from collector.intake.service import Intake
@@ -48,6 +50,7 @@ def create_app(
     desk: CommandDesk,
     intake: Intake | None = None,
     enrolment: Enrolment | None = None,
+    next_keys: NextKeys | None = None,
     factors: Factors | None = None,
     jobs: Callable[[], Mapping[str, bool]] = dict,
     heartbeat_s: float = stream.HEARTBEAT_S,
@@ -56,8 +59,8 @@ def create_app(
     """The application. Whoever calls this runs `live.run()`, and closes `live` and `desk` before it waits
     for the server to end.
 
-    With `intake` and `enrolment` gateways are served too. Without `factors` those that come with the
-    collector hold. `jobs` says by name which of the jobs still run;
+    With `intake`, `enrolment` and `next_keys` gateways are served too. Without `factors` those that come with
+    the collector hold. `jobs` says by name which of the jobs still run;
     `real_now_ms` is what tokens expire by, whatever `clock` shows.
     """
     app = DescribedApi(
@@ -73,8 +76,9 @@ def create_app(
         live.wake()
 
     install_problems(app, problem_page)
-    if intake is not None and enrolment is not None:
+    if intake is not None and enrolment is not None and next_keys is not None:
         state.intake, state.enrolment, state.on_receipt = intake, enrolment, on_receipt
+        state.next_keys, state.strangers = next_keys, Strangers(clock.monotonic_s)
         app.include_router(gateway_routes)
     known = Depends(known_parameters_only)
     for module in (inventory, readings, consumption, alerts, commands, stream):

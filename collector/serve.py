@@ -19,8 +19,9 @@ from collector.api.live import LiveHub
 from collector.app import create_app
 from collector.control.desk import CommandDesk
 from collector.energy.job import EnergyJob
-from collector.identity.enrolment import Enrolment
+from collector.identity.enrolment import Enrolment, real_now_ms
 from collector.identity.home import Home
+from collector.identity.next_key import NextKeys
 from collector.identity.peer import PeerCertificateProtocol
 from collector.insight.factors import Factors
 from collector.insight.job import InsightJob
@@ -31,8 +32,11 @@ from models.errors import NeedsAHuman, RetryLater
 from models.times import Clock
 
 CERTIFICATE_EVERY_S = 86_400.0
+CERTIFICATE_LOOKS = 20  # in the life of a short one
 GRACE_S = 10  # for answers that are under way when the collector is told to stop
 KEEP_ALIVE_S = 75  # a gateway sends every 10 s or so: a new connection each time would cost a handshake
+
+NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -107,29 +111,43 @@ async def run_collector(
     stop: asyncio.Event,
     ready: Callable[[Listening], None] = lambda _: None,
     rounds: Rounds = Rounds(),  # frozen
+    real_now_ms: Callable[[], int] = real_now_ms,
 ) -> None:
     """Serve until `stop` is set; what has been begun is then finished. `ready` is called once it serves.
 
+    `real_now_ms` is what certificates and tokens live by, whatever `clock` shows.
     Raise NeedsAHuman for settings, keys or a database that cannot be used; nothing has been opened then.
     """
     settings = load_settings(folder)
     home = Home(folder)
     authority, private_key, command_key = home.authority(), home.private_key(), home.commanding_key()
-    home.ensure_server_certificate(settings.server_names(), datetime.now(UTC))
+    lives = settings.certificates.lives
+    home.ensure_server_certificate(settings.server_names(), datetime.now(UTC), lives.server)
     async with contextlib.AsyncExitStack() as opened:
         sockets = opened.enter_context(_listening(settings))
         store = await opened.enter_async_context(await Store.open(home.database))
         loops: list[JobLoop] = []
         live = LiveHub(store)
         desk = CommandDesk(store, clock, command_key)
-        intake = await opened.enter_async_context(Intake(store, [private_key], clock))
+        intake = await opened.enter_async_context(
+            Intake(store, [private_key], clock, real_now_ms=real_now_ms)
+        )
         app = create_app(
             store,
             clock,
             live=live,
             desk=desk,
             intake=intake,
-            enrolment=Enrolment(store, authority, private_key.public_bytes(), command_key.public_bytes()),
+            enrolment=Enrolment(
+                store,
+                authority,
+                private_key.public_bytes(),
+                command_key.public_bytes(),
+                lives=lives,
+                now_ms=real_now_ms,
+            ),
+            next_keys=NextKeys(store, authority, lives=lives, now_ms=real_now_ms),
+            real_now_ms=real_now_ms,
             factors=Factors(settings.factors),
             jobs=lambda: {loop.name: loop.alive for loop in loops},
         )
@@ -195,19 +213,25 @@ def _tls_config(app: FastAPI, tls: ssl.SSLContext) -> uvicorn.Config:
 
 
 def _tls_context(home: Home) -> ssl.SSLContext:
-    """Every gateway must show a certificate of ours; people and programs have tokens instead."""
+    """Every gateway must show a certificate of ours; people and programs have tokens instead.
+
+    Whether a gateway's certificate is in its time is looked at with each request (`Intake.check_peer`), so
+    that one whose certificate has ended hears it, and one that stays connected does not outlive it.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(home.server_certificate)
     context.load_verify_locations(home.ca_certificate)
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= NO_CHECK_TIME
     return context
 
 
 async def _keep_certified(home: Home, settings: Settings, tls: ssl.SSLContext) -> None:
     """Certificates live in real time, whatever clock the readings have."""
+    life = settings.certificates.lives.server
     while True:
-        await asyncio.sleep(CERTIFICATE_EVERY_S)
-        if home.ensure_server_certificate(settings.server_names(), datetime.now(UTC)):
+        await asyncio.sleep(min(CERTIFICATE_EVERY_S, life.total_seconds() / CERTIFICATE_LOOKS))
+        if home.ensure_server_certificate(settings.server_names(), datetime.now(UTC), life):
             tls.load_cert_chain(home.server_certificate)  # for connections from now on
 
 

@@ -1,11 +1,13 @@
 """The settings file of a collector, `collector.yaml`, as a checked model."""
 
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from collector.alerts.receivers import Receiver
+from collector.identity.ca import Lives
 from collector.insight.factors import Factor
 from collector.insight.settings import Detectors
 from models.document import DocumentMistakes, Mistake, Problem, load_document
@@ -30,6 +32,17 @@ class LocalHttp(_Section):
     port: int = Field(default=8080, ge=0, le=65535, description="0: any free port")
 
 
+class Certificates(_Section):
+    """How long certificates are good. Gateways renew theirs by themselves when two thirds are over."""
+
+    gateway_days: float = Field(default=365, ge=0.01, le=3650)
+    server_days: float = Field(default=730, ge=0.01, le=3650)
+
+    @property
+    def lives(self) -> Lives:
+        return Lives(timedelta(days=self.gateway_days), timedelta(days=self.server_days))
+
+
 class Settings(_Section):
     """All of `collector.yaml`."""
 
@@ -43,6 +56,7 @@ class Settings(_Section):
     )
     listen: Listen = Listen()
     local_http: LocalHttp | None = None
+    certificates: Certificates = Certificates()
     receivers: list[Receiver] = []
     detectors: Detectors = Detectors()
     factors: list[Factor] = Field(
@@ -105,6 +119,7 @@ url: "{url}"      # how gateways reach it; goes into enrolment tokens
 names: {listed}              # further host names and addresses for the server's certificate
 listen: {{host: "{host}", port: {port}}}
 {local}
+certificates: {{gateway_days: 365, server_days: 730}}  # their lives; all are renewed in time by themselves
 # Who is told of alerts.
 receivers: []
 #  - {{kind: email, name: duty, host: mail.example, port: 587, security: starttls, user: gatehouse,

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,12 +22,14 @@ class Code:
 
     MALFORMED: Final = "malformed"  # 400: not what this address takes
     NO_CERTIFICATE: Final = "no-certificate"  # 401: enrol first
+    CERTIFICATE_ENDED: Final = "certificate-ended"  # 401: ask to be taken back, see NextKeyRequest
     REVOKED: Final = "revoked"  # 403: stop sending until a person has enrolled the gateway again
     WRONG_SUITE: Final = "wrong-suite"  # 403: sealed by another suite than it was enrolled with
     FOREIGN_GATEWAY: Final = "foreign-gateway"  # 403: sealed by another gateway than sends it
     TOKEN_UNKNOWN: Final = "token-unknown"  # noqa: S105  # 403
     TOKEN_USED: Final = "token-used"  # noqa: S105  # 403
     TOKEN_EXPIRED: Final = "token-expired"  # noqa: S105  # 403
+    RETURN_REJECTED: Final = "return-rejected"  # 403: a person has said no
     UNKNOWN_KEY: Final = "unknown-key"  # 409: send the key package, then the same envelope again
     CHAIN_BROKEN: Final = "chain-broken"  # 409: another envelope holds this number or these items
     TOO_LARGE: Final = "too-large"  # 413
@@ -60,6 +62,40 @@ class EnrollResponse(BaseModel):
     command_key_proof: str = Field(
         description="base64 of the CA's signature (ECDSA, SHA-256) over `command_key_statement`"
     )
+
+
+class NextKeyRequest(BaseModel):
+    """Asks for a certificate for a gateway's next key, vouched for by the key that it has.
+
+    Over a connection of the gateway this is a renewal. Without a certificate that is still good it is the
+    question to be taken back, repeated until a person has decided.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    gateway_id: str = Field(max_length=100)
+    csr_pem: str = Field(max_length=10_000, description="for the new key")
+    old_key: str = Field(max_length=200, description="base64 of the key that was certified last")
+    proof: str = Field(max_length=200, description="base64 of its signature over `next_key_statement`")
+
+
+class RenewResponse(BaseModel):
+    """The next certificate. The same key gets the same again, should this answer get lost."""
+
+    certificate_pem: str
+
+
+class ReturnResponse(BaseModel):
+    """What has come so far of the question to be taken back."""
+
+    state: Literal["waiting", "approved"]
+    code: str = Field(description="`models.signing.key_code` of the new key, for people to compare")
+    certificate_pem: str = Field(default="", description="when it is approved")
+
+
+def next_key_statement(gateway_id: str, new_key: bytes) -> bytes:
+    """What the old key signs: neither a broker nor a stranger can ask in the name of a gateway."""
+    return b"gatehouse next key 1\x00" + gateway_id.encode() + b"\x00" + new_key
 
 
 def command_key_statement(gateway_id: str, command_key: bytes) -> bytes:

@@ -12,7 +12,7 @@ from collector.api.pages import Order, read_page
 from collector.api.parameters import Page, SiteCode
 from collector.api.problems import not_found
 from collector.api.shapes import DeviceItem, GatewayItem, PageOf, PointItem, SiteItem, moment, moment_or_none
-from collector.identity.enrolment import revoke_gateway
+from collector.identity.gateways import revoke_gateway
 from collector.store import schema
 
 router = APIRouter(prefix="/api/v1", tags=["inventory"])
@@ -127,7 +127,7 @@ async def revoke(
     async with state.store.read() as connection:
         if (await connection.execute(statement)).one_or_none() is None:
             raise not_found(f"There is no gateway {gateway_id!r}.", "/api/v1/gateways lists them.")
-    await revoke_gateway(state.store, gateway_id, now_ms=state.real_now_ms())
+    await revoke_gateway(state.store, gateway_id, by=caller.name, now_ms=state.real_now_ms())
     async with state.store.read() as connection:
         row = (await connection.execute(statement)).one()
     return _gateway_item(row, caller, state.clock.now_ms())

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from collector.commands.answer import Answer, table
 from collector.identity import tokens
-from collector.identity.enrolment import revoke_gateway
+from collector.identity.gateways import at_the_command_line, revoke_gateway
 from collector.identity.home import Home
 from collector.settings import load_settings
 from collector.store.engine import Store
@@ -151,7 +151,7 @@ def list_gateways(folder: Path) -> Answer:
 def revoke(folder: Path, gateway_id: str) -> Answer:
     async def now() -> Answer:
         async with await Store.open(Home(folder).database) as store:
-            changed = await revoke_gateway(store, gateway_id, now_ms=_now_ms())
+            changed = await revoke_gateway(store, gateway_id, by=at_the_command_line(), now_ms=_now_ms())
         said = "is accepted no more" if changed else "was revoked before"
         return Answer({"id": gateway_id, "state": "revoked", "changed": changed}, f"{gateway_id} {said}.")
 

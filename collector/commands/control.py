@@ -1,9 +1,7 @@
 """`collector command` and `collector commands`: telling a device to do something, and what came of it."""
 
 import asyncio
-import getpass
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from sqlalchemy import Select, or_, select
 from collector.commands.answer import Answer, table
 from collector.control import record
 from collector.control.desk import CommandDesk, CommandMistake, Wish, fresh_id
+from collector.identity.gateways import at_the_command_line
 from collector.identity.home import Home
 from collector.store.engine import Store
 from collector.store.schema import command, device, site
@@ -57,7 +56,7 @@ def give(
                 action=action,
                 arguments=arguments,
                 life_ms=round(expires_in_s * 1000),
-                by=f"{_user()}, at the command line",
+                by=at_the_command_line(),
             )
             try:
                 await CommandDesk(store, REAL, desk_key).give(wish)
@@ -167,10 +166,3 @@ def _arguments(words: Sequence[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):  # also of numbers and lists that no action takes
             found[name] = value
     return found
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.geteuid()}"

@@ -51,7 +51,7 @@ def init(folder: Path, wanted: Wanted, *, site: str | None, site_name: str | Non
     if text is not None:
         write_file(settings_file, text.encode())  # private: passwords of receivers go into it
     settings = load_settings(folder)
-    home.ensure_server_certificate(settings.server_names(), now)
+    home.ensure_server_certificate(settings.server_names(), now, settings.certificates.lives.server)
     if not home.database.exists():
         os.close(os.open(home.database, os.O_CREAT | os.O_WRONLY, 0o600))
     upgrade(home.database)

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import and_, select, text
 
 from collector.control import record
-from collector.identity.enrolment import ACTIVE
+from collector.identity.gateways import ACTIVE
 from collector.intake.refusals import Refused
 from collector.store.engine import Store
 from collector.store.schema import command, device, gateway

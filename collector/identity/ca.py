@@ -1,7 +1,7 @@
 """The collector's own certificate authority: certifies its server and the gateways, and nobody else.
 
-Keys of the authority and of the server are P-256, which every TLS library knows; a gateway's is Ed25519,
-made on the gateway, and arrives here only as a signed request.
+Keys of the authority and of the server are P-256, which every TLS library knows; a gateway's is Ed25519, or
+P-256 where it lives in a chip. It is made on the gateway, and arrives here only as a signed request.
 """
 
 import ipaddress
@@ -9,20 +9,20 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from models.errors import BadInput
+from models.signing import GatewayKey, KeyUnusable, key_bytes, key_from
 
 CA_LIFE = timedelta(days=20 * 365)  # it is in every enrolled gateway: it must outlive the building's meters
-SERVER_LIFE = timedelta(days=730)
-GATEWAY_LIFE = timedelta(days=365)
 BACKDATED = timedelta(hours=1)  # the clock of a gateway may be behind
+BACKDATED_SHARE = 20  # of a short life, so that a gateway still sees when two thirds of it are over
 
 GATEWAY_URI = "urn:gatehouse:gateway:"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -30,6 +30,17 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 class RequestRefused(BadInput):
     """The certificate request of a gateway is not one that can be signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long certificates are good."""
+
+    gateway: timedelta = timedelta(days=365)
+    server: timedelta = timedelta(days=730)
+
+
+DEFAULT_LIVES: Final = Lives()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +87,22 @@ class CertificateAuthority:
     def certificate_der(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
-    def certify_server(self, names: Sequence[str], now: datetime) -> KeyPair:
+    def certify_server(
+        self, names: Sequence[str], now: datetime, life: timedelta = DEFAULT_LIVES.server
+    ) -> KeyPair:
         """A new key and its certificate for these host names and addresses; loopback is always among them."""
         key = ec.generate_private_key(ec.SECP256R1())
         known = [general_name(name) for name in dict.fromkeys((*names, *LOOPBACK))]
         certificate = self._certify(
-            key.public_key(), names[0] if names else LOOPBACK[0], known, _SERVER, now, SERVER_LIFE
+            key.public_key(), names[0] if names else LOOPBACK[0], known, _SERVER, now, life
         )
         return KeyPair(_certificate_pem(certificate), _key_pem(key))
 
-    def certify_gateway(self, request: "GatewayRequest", gateway_id: str, now: datetime) -> x509.Certificate:
+    def certify_gateway(
+        self, public_key: GatewayKey, gateway_id: str, now: datetime, life: timedelta = DEFAULT_LIVES.gateway
+    ) -> x509.Certificate:
         known = [x509.UniformResourceIdentifier(GATEWAY_URI + gateway_id)]
-        return self._certify(request.public_key, gateway_id, known, _CLIENT, now, GATEWAY_LIFE)
+        return self._certify(public_key, gateway_id, known, _CLIENT, now, life)
 
     def vouch(self, statement: bytes) -> bytes:
         """A signature over it (ECDSA with SHA-256), to be checked with the authority's certificate."""
@@ -95,7 +110,7 @@ class CertificateAuthority:
 
     def _certify(
         self,
-        public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
+        public_key: GatewayKey,
         common_name: str,
         known: Sequence[x509.GeneralName],
         purpose: x509.ObjectIdentifier,
@@ -121,11 +136,12 @@ class CertificateAuthority:
 class GatewayRequest:
     """A certificate request whose sender has proved to own the key. Nothing else of it is used."""
 
-    public_key: Ed25519PublicKey
+    public_key: GatewayKey
+    key: bytes  # the same, as `models.signing` keeps it
 
     @classmethod
     def parse(cls, pem: str) -> "GatewayRequest":
-        """Raise RequestRefused for what is no request, or not for an Ed25519 key."""
+        """Raise RequestRefused for what is no request, or not for a key that a gateway may have."""
         try:
             request = x509.load_pem_x509_csr(pem.encode())
             proved = request.is_signature_valid
@@ -134,9 +150,11 @@ class GatewayRequest:
             raise RequestRefused(f"not a certificate request: {err}") from err
         if not proved:
             raise RequestRefused("the certificate request is not signed by the key in it")
-        if not isinstance(key, Ed25519PublicKey):
-            raise RequestRefused("the certificate request is for another kind of key than Ed25519")
-        return cls(key)
+        try:
+            data = key_bytes(key)
+        except KeyUnusable as err:
+            raise RequestRefused(f"the certificate request: {err}") from None
+        return cls(key_from(data), data)
 
 
 def general_name(name: str) -> x509.GeneralName:
@@ -145,15 +163,6 @@ def general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name.encode("idna").decode("ascii"))
-
-
-def certificate_pem(certificate: x509.Certificate) -> str:
-    return _certificate_pem(certificate).decode()
-
-
-def serial_text(certificate: x509.Certificate) -> str:
-    """As other tools show it: hexadecimal."""
-    return f"{certificate.serial_number:x}"
 
 
 _SERVER = ExtendedKeyUsageOID.SERVER_AUTH
@@ -168,7 +177,7 @@ def _name(common_name: str) -> x509.Name:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
+    public_key: GatewayKey,
     now: datetime,
     life: timedelta,
 ) -> x509.CertificateBuilder:
@@ -178,7 +187,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(now - min(BACKDATED, life / BACKDATED_SHARE))
         .not_valid_after(now + life)
     )
 

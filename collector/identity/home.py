@@ -3,12 +3,12 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 
-from collector.identity.ca import SERVER_LIFE, CertificateAuthority, KeyPair, general_name
+from collector.identity.ca import DEFAULT_LIVES, CertificateAuthority, KeyPair, general_name
 from models.command import CommandKey
 from models.envelope import CollectorPrivateKey
 from models.errors import NeedsAHuman
@@ -86,20 +86,22 @@ class Home:
         except (OSError, ValueError) as err:
             raise self._unusable(str(self.command_key), err) from err
 
-    def ensure_server_certificate(self, names: Sequence[str], now: datetime) -> bool:
+    def ensure_server_certificate(
+        self, names: Sequence[str], now: datetime, life: timedelta = DEFAULT_LIVES.server
+    ) -> bool:
         """Certify the server anew when its certificate is missing, lacks a name or has half its life left.
 
         True when it did.
         """
         authority = self.authority()
-        if self._server_is_certified(authority, names, now):
+        if self._server_is_certified(authority, names, now, life):
             return False
-        pair = authority.certify_server(names, now)
+        pair = authority.certify_server(names, now, life)
         write_file(self.server_certificate, pair.key_pem + pair.certificate_pem)
         return True
 
     def _server_is_certified(
-        self, authority: CertificateAuthority, names: Sequence[str], now: datetime
+        self, authority: CertificateAuthority, names: Sequence[str], now: datetime, life: timedelta
     ) -> bool:
         try:
             certificate = x509.load_pem_x509_certificate(self.server_certificate.read_bytes())
@@ -108,7 +110,7 @@ class Home:
         except Exception:  # whatever is wrong with it: a new one is made from the authority's key
             return False
         wanted = {general_name(name) for name in names}
-        return wanted <= set(known) and certificate.not_valid_after_utc - now > SERVER_LIFE / 2
+        return wanted <= set(known) and certificate.not_valid_after_utc - now > life / 2
 
     def _unusable(self, what: str, err: Exception) -> HomeUnusable:
         why = err.strerror if isinstance(err, OSError) else "damaged"

@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from models.signing import KeyUnusable, key_bytes
 
 _KEY = "tls"  # the name that the ASGI extension for TLS uses
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What the client certificate says. That our authority issued it was checked in the handshake."""
+    """What the client certificate says. That our authority issued it was checked in the handshake.
+
+    Whether it is in its time is for whoever asks: a connection may outlive its certificate, and a gateway
+    whose certificate has ended is to be told so.
+    """
 
     gateway_id: str
     public_key: bytes
+    begins_ms: int
+    ends_ms: int
 
 
 class PeerCertificateProtocol(HttpToolsProtocol):
@@ -54,7 +61,10 @@ def peer_of(scope: Any) -> Peer | None:
 def _peer(der: bytes) -> Peer | None:
     certificate = x509.load_der_x509_certificate(der)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    key = certificate.public_key()
-    if len(names) != 1 or not isinstance(key, Ed25519PublicKey):
+    times = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    begins_ms, ends_ms = (round(time.timestamp() * 1000) for time in times)
+    try:
+        key = key_bytes(certificate.public_key())
+    except KeyUnusable:
         return None
-    return Peer(str(names[0].value), key.public_bytes_raw())
+    return Peer(str(names[0].value), key, begins_ms, ends_ms) if len(names) == 1 else None

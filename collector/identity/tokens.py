@@ -107,6 +107,22 @@ async def spend_enrollment_secret(
     return Admission(row.site_id, code, row.gateway_name)
 
 
+async def spent_enrollment_secret(
+    connection: AsyncConnection, secret: str, *, now_ms: int
+) -> tuple[str, Admission] | None:
+    """The gateway that has used this token up, while the token would still be good."""
+    token = enrollment_token.c
+    query = (
+        select(token.used_by, token.site_id, token.gateway_name, site.c.code)
+        .join_from(enrollment_token, site)
+        .where(
+            token.secret_hash == secret_hash(secret), token.used_by.is_not(None), token.expires_ms > now_ms
+        )
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else (row.used_by, Admission(row.site_id, row.code, row.gateway_name))
+
+
 async def _why_not(connection: AsyncConnection, digest: bytes) -> TokenRefused:
     query = select(enrollment_token.c.used_ms).where(enrollment_token.c.secret_hash == digest)
     row = (await connection.execute(query)).one_or_none()

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass, field
 
 from collector.control.record import settle
-from collector.identity.enrolment import ACTIVE
+from collector.identity.gateways import ACTIVE
 from collector.intake.again import leave_out_known
 from collector.intake.inventory import Inventory
 from collector.intake.readings import store_readings

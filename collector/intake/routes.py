@@ -1,7 +1,10 @@
 """The addresses that gateways use. They read, ask the intake or the enrolment, and answer."""
 
 import base64
-from typing import Annotated, Final
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
@@ -12,6 +15,7 @@ from collector.api.problems import ApiProblem, refuse
 from collector.control.desk import LONGEST_WAIT_S, CommandDesk
 from collector.identity.ca import RequestRefused
 from collector.identity.enrolment import Enrolment
+from collector.identity.next_key import NextKeys
 from collector.identity.peer import is_behind_tls, peer_of
 from collector.identity.tokens import TokenRefused
 from collector.intake.refusals import IntakeBusy, Refused
@@ -24,8 +28,14 @@ from models.protocol import (
     CommandOffer,
     EnrollRequest,
     EnrollResponse,
+    NextKeyRequest,
     Receipt,
+    RenewResponse,
+    ReturnResponse,
 )
+
+T = TypeVar("T")
+Asked = TypeVar("Asked", EnrollRequest, NextKeyRequest)
 
 MAX_PACKAGE_BYTES: Final = 1 << 16
 MAX_ENROLL_BYTES: Final = 1 << 15
@@ -36,6 +46,17 @@ router = APIRouter(prefix="/gateway/v1", tags=["gateways"])
 _ANSWERS: Final = {
     Code.MALFORMED: (400, "This is not what belongs here", "Update edge-agent or the collector."),
     Code.NO_CERTIFICATE: (401, "Only enrolled gateways may send", "Enrol with `edge-agent enroll TOKEN`."),
+    Code.CERTIFICATE_ENDED: (
+        401,
+        "The certificate has ended",
+        "Set the clock of the gateway; or let it ask to be taken back, and approve that: "
+        "`collector gateways requests`.",
+    ),
+    Code.RETURN_REJECTED: (
+        403,
+        "This gateway is not taken back",
+        "If that is a mistake, `collector gateways approve CODE`, or enrol it again with a token.",
+    ),
     Code.REVOKED: (
         403,
         "This gateway may no longer send",
@@ -84,13 +105,35 @@ Sender = Annotated[str, Depends(_peer)]
 @router.post("/enroll", status_code=201)
 async def enroll(request: Request) -> EnrollResponse:
     """Turn a token and a certificate request into a certificate. The only address without one."""
-    intake: Intake = request.app.state.intake
     enrolment: Enrolment = request.app.state.enrolment
+    return await _identified(request, EnrollRequest, enrolment.enrol)
+
+
+@router.post("/certificate")
+async def renew(request: Request, sender: Sender) -> RenewResponse:
+    """The certificate for the next key of a gateway whose present one is still good."""
+    keys: NextKeys = request.app.state.next_keys
+    return await _identified(request, NextKeyRequest, partial(keys.renew, sender=sender), sender)
+
+
+@router.post("/return")
+async def take_back(request: Request) -> ReturnResponse:
+    """Ask to be taken back after the certificate has ended; again and again, until somebody has decided."""
+    wait_s = request.app.state.strangers.wait_s(request.client.host if request.client else "")
+    if wait_s > 0:
+        raise _busy("more questions come from there than are answered", wait_s)
+    keys: NextKeys = request.app.state.next_keys
+    return await _identified(request, NextKeyRequest, keys.take_back)
+
+
+async def _identified(
+    request: Request, model: type[Asked], work: Callable[[Asked], Awaitable[T]], sender: str = ""
+) -> T:
+    """What `work` makes of a question about who somebody is. What is refused is counted for `sender`."""
     if not is_behind_tls(request.scope):
-        raise _problem(Code.NO_CERTIFICATE, "gateways enrol by TLS, at the address in their token")
+        raise _problem(Code.NO_CERTIFICATE, "gateways ask by TLS, at the address in their token")
     try:
-        wanted = EnrollRequest.model_validate_json(await _body(request, MAX_ENROLL_BYTES))
-        return await enrolment.enrol(wanted)
+        return await work(model.model_validate_json(await _body(request, MAX_ENROLL_BYTES, sender)))
     except ValidationError as err:
         wrong = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors(include_input=False)
@@ -100,13 +143,16 @@ async def enroll(request: Request) -> EnrollResponse:
         refused = Refused(Code.MALFORMED, str(err))
     except TokenRefused as err:
         refused = Refused(err.code, err.detail)
-    await intake.note_refusal("", refused.code, refused.detail)
+    except Refused as err:
+        refused = err
+    await request.app.state.intake.note_refusal(sender, refused.code, refused.detail)
     raise _problem(refused.code, refused.detail)
 
 
 @router.get("/time", status_code=204)
 async def tell_time(request: Request, response: Response, sender: Sender) -> None:
     """What the collector's clock shows, for gateways whose own is not kept by a time service."""
+    await _check_active(request, sender)
     response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
 
 
@@ -121,6 +167,7 @@ async def offer_commands(
 ) -> CommandOffer:
     """Commands for this gateway, as soon as there are any. They come again until they are named as `got`."""
     desk: CommandDesk = request.app.state.desk
+    await _check_active(request, sender)
     try:
         signed = await desk.offers(sender, got=got, everything=everything, wait_s=wait_s)
     except Refused as err:
@@ -157,14 +204,7 @@ async def post_batch(request: Request, response: Response, sender: Sender) -> Re
     except Refused as err:
         raise _problem(err.code, err.detail) from err
     except IntakeBusy as err:
-        raise refuse(
-            503,
-            Code.BUSY,
-            "The collector is busy",
-            detail=str(err),
-            hint="Keep the batch and send it again later; nothing of it is lost.",
-            headers={"retry-after": str(err.retry_after_s)},
-        ) from err
+        raise _busy(str(err), err.retry_after_s) from err
     request.app.state.on_receipt(receipt)
     response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
     return receipt
@@ -197,6 +237,25 @@ async def _body(request: Request, limit: int, sender: str = "") -> bytes:
         await request.app.state.intake.note_refusal(sender, Code.TOO_LARGE, detail)
         raise _problem(Code.TOO_LARGE, detail)
     return bytes(body)
+
+
+async def _check_active(request: Request, sender: str) -> None:
+    """For what opens no transaction that would look: who was revoked is answered nothing more."""
+    try:
+        await request.app.state.intake.check_active(sender)
+    except Refused as err:
+        raise _problem(err.code, err.detail) from err
+
+
+def _busy(detail: str, retry_after_s: float) -> ApiProblem:
+    return refuse(
+        503,
+        Code.BUSY,
+        "The collector is busy",
+        detail=detail,
+        hint="Keep what you have and send it again later; nothing of it is lost.",
+        headers={"retry-after": str(math.ceil(retry_after_s))},
+    )
 
 
 def _problem(code: str, detail: str) -> ApiProblem:

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 
+from collector.identity.enrolment import real_now_ms
+from collector.identity.gateways import ACTIVE, KnownKey, keys_of, note_used
 from collector.identity.peer import Peer
 from collector.intake import refusals
 from collector.intake.batch import OpenedBatch, open_batch, store_batch
@@ -26,6 +29,8 @@ from models.envelope import (
     ContentKey,
     EnvelopeRefused,
     Origin,
+    Suite,
+    is_signed_by,
     read_header,
     verify,
 )
@@ -42,16 +47,41 @@ OPENERS = 2  # threads that open envelopes; each may hold one unpacked batch
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """What of a gateway is remembered. Whether it is revoked is asked in each transaction."""
+
+    id: str
+    suite: Suite
+    keys: tuple[KnownKey, ...]  # the newest first; all that it ever had
+
+    @property
+    def origins(self) -> list[Origin]:
+        """By whom what it sends may be sealed: itself, with one of its keys."""
+        return [Origin(self.id, self.suite, key.public_key) for key in self.keys]
+
+    def key(self, public_key: bytes) -> KnownKey | None:
+        return next((key for key in self.keys if key.public_key == public_key), None)
+
+
 class Intake:
     """The door of the collector. Use it as `async with`; what has been taken in is then finished first."""
 
-    def __init__(self, store: Store, private_keys: Sequence[CollectorPrivateKey], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        private_keys: Sequence[CollectorPrivateKey],
+        clock: Clock,
+        *,
+        real_now_ms: Callable[[], int] = real_now_ms,
+    ) -> None:
+        """`real_now_ms` is what certificates end by, whatever `clock` shows."""
         self._store = store
-        self._clock = clock
+        self._clock, self._real_now_ms = clock, real_now_ms
         self._keys = ContentKeys(store, private_keys)
         self._inventory = Inventory()
         self._writer = GroupWriter(store, on_rollback=self._inventory.forget)
-        self._origins: dict[str, Origin] = {}
+        self._gateways: dict[str, _Gateway] = {}
         self._places = self._bytes = 0
         self._said: set[tuple[str, str]] = set()
         self._is_stuck = False
@@ -84,14 +114,28 @@ class Intake:
             raise await self._refused(
                 "", Code.NO_CERTIFICATE, "the connection shows no gateway's certificate"
             )
-        found = await self._origin(peer.gateway_id)
-        if found.public_key != peer.public_key:
+        if not peer.begins_ms <= self._real_now_ms() <= peer.ends_ms:
             raise await self._refused(
-                peer.gateway_id,
-                Code.REVOKED,
-                "the certificate is for another key than the gateway was enrolled with",
+                peer.gateway_id, Code.CERTIFICATE_ENDED, "the certificate is not in its time"
             )
-        return found.gateway_id
+        found = await self._gateway(peer.gateway_id, peer.public_key)
+        key = found.key(peer.public_key)
+        if key is None:
+            raise await self._refused(
+                peer.gateway_id, Code.REVOKED, "the certificate is for a key that the gateway does not have"
+            )
+        if not key.is_used:
+            async with self._store.write() as connection:
+                await note_used(connection, found.id, key.public_key, self._real_now_ms())
+            self._gateways.pop(found.id, None)
+        return found.id
+
+    async def check_active(self, gateway_id: str) -> None:
+        """For questions that open no transaction of their own. Raise Refused for who is revoked."""
+        try:
+            await self._active(gateway_id)
+        except Refused as err:
+            raise await self._refused(gateway_id, err.code, err.detail) from err
 
     async def accept(
         self, body: bytes, peer_gateway_id: str, *, gateway_clock_ms: int | None = None
@@ -101,18 +145,9 @@ class Intake:
         `gateway_clock_ms` is what the gateway's clock shows now, if it says so.
         """
         skew_ms = None if gateway_clock_ms is None else gateway_clock_ms - self._clock.now_ms()
-        sender = await self._origin(peer_gateway_id)
+        sender = await self._gateway(peer_gateway_id)
         try:
-            key = await self._content_key(body, sender)
-            batch: OpenedBatch = await self._in_thread(
-                partial(
-                    open_batch,
-                    body,
-                    origin=sender,
-                    content_key=key,
-                    now_ms=self._clock.now_ms(),
-                )
-            )
+            batch = await self._by_signer(body, sender, partial(self._open_batch, body, sender))
             return await self._write(
                 lambda connection: store_batch(
                     connection, self._inventory, batch, self._clock.now_ms(), skew_ms=skew_ms
@@ -120,11 +155,11 @@ class Intake:
                 batch.header.count,
             )
         except (EnvelopeRefused, Refused) as err:
-            raise await self._refused(sender.gateway_id, err.code, err.detail) from err
+            raise await self._refused(sender.id, err.code, err.detail) from err
 
     async def accept_key(self, package: bytes, key_id: bytes, peer_gateway_id: str) -> None:
         """Keep a key package. The same again changes nothing. Raise Refused."""
-        sender = await self._origin(peer_gateway_id)
+        sender = await self._gateway(peer_gateway_id)
         try:
             key = await self._open_package(package, sender)
             if key.key_id != key_id:
@@ -132,15 +167,15 @@ class Intake:
             await self._write(
                 lambda connection: store_package(
                     connection,
-                    gateway_id=sender.gateway_id,
+                    gateway_id=sender.id,
                     key_id=key_id,
                     package=package,
                     now_ms=self._clock.now_ms(),
                 )
             )
         except (EnvelopeRefused, Refused) as err:
-            raise await self._refused(sender.gateway_id, err.code, err.detail) from err
-        self._keys.remember(sender.gateway_id, key)
+            raise await self._refused(sender.id, err.code, err.detail) from err
+        self._keys.remember(sender.id, key)
 
     async def note_refusal(self, gateway_id: str, code: str, detail: str) -> None:
         """Keep on record that something was refused."""
@@ -168,37 +203,72 @@ class Intake:
         await self.note_refusal(gateway_id, code, detail)
         return Refused(code, detail)
 
-    async def _origin(self, gateway_id: str) -> Origin:
-        """What of a gateway never changes. Whether it is revoked is asked in each transaction."""
-        known = self._origins.get(gateway_id)
-        if known is None:
-            query = select(gateway.c.public_key).where(gateway.c.id == gateway_id)
+    async def _active(self, gateway_id: str) -> None:
+        query = select(gateway.c.state).where(gateway.c.id == gateway_id)
+        async with self._store.read() as connection:
+            state = (await connection.execute(query)).scalar_one_or_none()
+        if state != ACTIVE:
+            raise Refused(Code.REVOKED, f"the gateway {gateway_id} has been revoked")
+
+    async def _gateway(self, gateway_id: str, public_key: bytes | None = None) -> _Gateway:
+        """What is known of it. Its keys are read again when `public_key` is not among those that were."""
+        known = self._gateways.get(gateway_id)
+        if known is None or (public_key is not None and known.key(public_key) is None):
             async with self._store.read() as connection:
-                public_key = (await connection.execute(query)).scalar_one_or_none()
-            if public_key is None:
+                keys = await keys_of(connection, gateway_id)
+            if not keys:
                 raise await self._refused(
                     gateway_id, Code.REVOKED, f"this collector does not know the gateway {gateway_id}"
                 )
-            known = self._origins[gateway_id] = Origin(gateway_id, STANDARD, public_key)
+            known = self._gateways[gateway_id] = _Gateway(gateway_id, STANDARD, tuple(keys))
         return known
 
-    async def _content_key(self, body: bytes, sender: Origin) -> ContentKey:
+    async def _by_signer(self, sent: bytes, sender: _Gateway, work: Callable[[Origin], Awaitable[T]]) -> T:
+        """Do it with the gateway's newest key, or the earlier one that has signed: it may have waited."""
+        try:
+            return await work(sender.origins[0])
+        except EnvelopeRefused as err:
+            signer = await self._other_signer(sent, sender.id) if err.code == Code.BAD_SIGNATURE else None
+            if signer is None:
+                raise
+        return await work(signer)
+
+    async def _other_signer(self, sent: bytes, gateway_id: str) -> Origin | None:
+        self._gateways.pop(gateway_id, None)  # another process may have certified a newer one
+        origins = (await self._gateway(gateway_id)).origins
+        found: Origin | None = await self._in_thread(
+            lambda: next((origin for origin in origins if is_signed_by(sent, origin)), None)
+        )
+        return found
+
+    async def _open_batch(self, body: bytes, sender: _Gateway, origin: Origin) -> OpenedBatch:
+        key = await self._content_key(body, sender, origin)
+        batch: OpenedBatch = await self._in_thread(
+            partial(open_batch, body, origin=origin, content_key=key, now_ms=self._clock.now_ms())
+        )
+        return batch
+
+    async def _content_key(self, body: bytes, sender: _Gateway, origin: Origin) -> ContentKey:
         key_id = read_header(body).key_id
-        key = self._keys.remembered(sender.gateway_id, key_id)
+        key = self._keys.remembered(sender.id, key_id)
         if key is not None:
             return key
         # A changed header must not make the gateway send its key again: look at the signature first.
-        await self._in_thread(partial(verify, body, origin=sender))
-        package = await self._keys.package(sender.gateway_id, key_id)
+        await self._in_thread(partial(verify, body, origin=origin))
+        package = await self._keys.package(sender.id, key_id)
         if package is None:
+            await self._active(sender.id)  # or one that was revoked would be asked for its key
             raise Refused(Code.UNKNOWN_KEY, f"no package of the key {key_id.hex()} has come")
         key = await self._open_package(package, sender)
-        self._keys.remember(sender.gateway_id, key)
+        self._keys.remember(sender.id, key)
         return key
 
-    async def _open_package(self, package: bytes, sender: Origin) -> ContentKey:
-        key: ContentKey = await self._in_thread(partial(self._keys.open, package, origin=sender))
-        return key
+    async def _open_package(self, package: bytes, sender: _Gateway) -> ContentKey:
+        async def opened(origin: Origin) -> ContentKey:
+            key: ContentKey = await self._in_thread(partial(self._keys.open, package, origin=origin))
+            return key
+
+        return await self._by_signer(package, sender, opened)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._openers, work)

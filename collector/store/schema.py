@@ -61,13 +61,52 @@ gateway = Table(
     Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),  # active | revoked
-    Column("public_key", LargeBinary, nullable=False),  # Ed25519, 32 bytes: signs envelopes and is certified
     Column("seal_key", LargeBinary, nullable=False),  # X25519, 32 bytes: secrets in commands are sealed to it
-    Column("certificate_serial", Text, nullable=False),
     _ms("enrolled_ms"),
     _ms("revoked_ms", nullable=True),
     _ms("last_seen_ms", nullable=True),  # collector's clock at the last accepted batch
     Column("clock_skew_ms", BigInt, nullable=True),  # gateway minus collector, at the last batch
+)
+
+gateway_key = Table(
+    "gateway_key",
+    metadata,
+    Column("gateway_id", Text, ForeignKey("gateway.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1; the newest is the greatest
+    Column("public_key", LargeBinary, nullable=False),  # models.signing: signs envelopes and is certified
+    Column("certificate", LargeBinary, nullable=False),  # DER, as it was issued
+    _ms("issued_ms"),
+    _ms("ends_ms"),  # what came under it later is still its own: envelopes may have waited
+    _ms("used_ms", nullable=True),  # when it first proved itself
+    UniqueConstraint("gateway_id", "public_key"),
+    comment="keys of gateways; what each has signed stays traceable",
+)
+
+gateway_return = Table(
+    "gateway_return",
+    metadata,
+    Column("gateway_id", Text, ForeignKey("gateway.id"), primary_key=True),  # one open question each
+    Column("code", Text, nullable=False),  # models.signing.key_code of the new key
+    Column("public_key", LargeBinary, nullable=False),  # the new one
+    Column("state", Text, nullable=False),  # waiting | approved | rejected
+    _ms("asked_ms"),
+    _ms("last_asked_ms"),
+    comment="gateways whose certificate has ended and who ask to be taken back",
+)
+
+gateway_change = Table(
+    "gateway_change",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("site_id", Integer, nullable=False),
+    Column("gateway_id", Text, nullable=False),
+    Column("change", Text, nullable=False),  # enrolled | renewed | revoked | asked | approved | rejected | …
+    Column("by", Text, nullable=False),  # a token's name, who was at the command line, or the gateway's id
+    Column("detail", Text, nullable=False, server_default=""),
+    _ms("at_ms"),
+    Index("ix_gateway_change_gateway_id", "gateway_id", "id"),
+    sqlite_autoincrement=True,
+    comment="who admitted, certified, refused or revoked which gateway; rows are only ever added",
 )
 
 enrollment_token = Table(

@@ -31,6 +31,7 @@ from models.envelope.sealed import (
     seal,
     verify,
 )
+from models.envelope.signatures import is_signed_by
 from models.envelope.suites import GM, STANDARD, SUITES, Signer, Suite, suite_named
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Suite",
     "envelope_digest",
     "is_intact",
+    "is_signed_by",
     "open_envelope",
     "open_package",
     "package_key_id",

@@ -19,3 +19,12 @@ def check_signature(data: bytes, suite: Suite, origin: Origin) -> None:
         suite.verify(origin.public_key, data[-SIGNATURE_BYTES:], data[:-SIGNATURE_BYTES])
     except InvalidSignature:
         raise EnvelopeRefused("bad-signature", "changed on its way, or not sealed by this gateway") from None
+
+
+def is_signed_by(data: bytes, origin: Origin) -> bool:
+    """Whether the signature at the end of an envelope or package is that of `origin`; no more."""
+    try:
+        origin.suite.verify(origin.public_key, data[-SIGNATURE_BYTES:], data[:-SIGNATURE_BYTES])
+    except (InvalidSignature, ValueError):
+        return False
+    return True

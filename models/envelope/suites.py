@@ -1,7 +1,7 @@
 """The suites: which algorithms seal an envelope. Everything else about envelopes is the same for all.
 
-1. standard: AES-256-GCM, Ed25519, SHA-256; content keys travel by HPKE with ML-KEM-768 and X25519 together,
-   so that who records today cannot read with a quantum computer later.
+1. standard: AES-256-GCM, Ed25519 or P-256, SHA-256; content keys travel by HPKE with ML-KEM-768 and X25519
+   together, so that who records today cannot read with a quantum computer later.
 2. gm, for sites under GB/T 39786: SM4-GCM, SM2 signatures, SM3; content keys travel by SM2 encryption.
 """
 
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from models import signing
 from models.envelope.transport import Hybrid, Sm2, Transport
 from models.sm2 import Sm2PublicKey
 from models.sm3 import sm3
 from models.sm4_gcm import SM4GCM
 
-SIGNATURE_BYTES: Final = 64
+SIGNATURE_BYTES: Final = signing.SIGNATURE_BYTES
 DIGEST_BYTES: Final = 32
 
 
@@ -31,7 +31,7 @@ class Aead(Protocol):
 
 
 class Signer(Protocol):
-    """A private key that signs, wherever it is kept; Ed25519 or SM2, as the suite wants it."""
+    """A private key that signs, wherever it is kept; of the kind that the suite wants."""
 
     def sign(self, data: bytes, /) -> bytes: ...
 
@@ -60,14 +60,10 @@ def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _verify_ed25519(public_key: bytes, signature: bytes, data: bytes) -> None:
-    Ed25519PublicKey.from_public_bytes(public_key).verify(signature, data)
-
-
 def _verify_sm2(public_key: bytes, signature: bytes, data: bytes) -> None:
     Sm2PublicKey(public_key).verify(signature, data)
 
 
-STANDARD: Final = Suite(1, "standard", 32, AESGCM, _sha256, _verify_ed25519, Hybrid())
+STANDARD: Final = Suite(1, "standard", 32, AESGCM, _sha256, signing.verify, Hybrid())
 GM: Final = Suite(2, "gm", 16, SM4GCM, sm3, _verify_sm2, Sm2())
 SUITES: Final = {suite.number: suite for suite in (STANDARD, GM)}

@@ -201,9 +201,8 @@ def test_gateways_are_listed_and_revoked(folder: Folder) -> None:
     assert "No gateway yet" in run("gateways", "--dir", str(folder))
     connection = sqlite3.connect(folder / "collector.db")
     connection.execute(
-        "INSERT INTO gateway (id, site_id, name, state, public_key, seal_key, certificate_serial, "
-        "enrolled_ms, last_seen_ms) "
-        "VALUES ('gw-1', 1, 'North', 'active', x'00', x'00', '1', 0, 1790000000000)"
+        "INSERT INTO gateway (id, site_id, name, state, seal_key, enrolled_ms, last_seen_ms) "
+        "VALUES ('gw-1', 1, 'North', 'active', x'00', 0, 1790000000000)"
     )
     connection.commit()
     connection.close()

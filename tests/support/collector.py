@@ -54,6 +54,19 @@ async def add_site(store: Store, code: str = "a1", name: str = "Town hall") -> i
     return int(site_id)
 
 
+def a_key(gateway_id: str, public_key: bytes) -> dict[str, object]:
+    """The row of a gateway's first key, which has been in use."""
+    return {
+        "gateway_id": gateway_id,
+        "number": 1,
+        "public_key": public_key,
+        "certificate": b"",
+        "issued_ms": NOW_MS,
+        "ends_ms": NOW_MS,
+        "used_ms": NOW_MS,
+    }
+
+
 def a_reading(
     value: float | None = 230.1,
     *,

@@ -28,9 +28,7 @@ async def add_gateway(store: Store, site_id: int, gateway_id: str = "gw-1", **fa
         "site_id": site_id,
         "name": "Plant room",
         "state": "active",
-        "public_key": b"",
         "seal_key": b"",
-        "certificate_serial": "",
         "enrolled_ms": NOW_MS,
     }
     async with store.write() as connection:

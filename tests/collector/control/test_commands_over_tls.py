@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from typer.testing import CliRunner
 
 from collector.cli import app as collector_cli
-from collector.identity.enrolment import revoke_gateway
+from collector.identity.gateways import revoke_gateway
 from collector.store import schema
 from collector.store.engine import Store
 from models.command import Command, verify_command
@@ -124,7 +124,7 @@ async def test_without_a_certificate_or_after_it_was_revoked_nothing_is_told(
         answer = await stranger.get(COMMANDS)
         assert (answer.status_code, "c-1" in answer.text) == (401, False)
     async with await Store.open(collector.home.database) as store:
-        await revoke_gateway(store, sender.gateway_id, now_ms=real_now_ms())
+        await revoke_gateway(store, sender.gateway_id, by="test", now_ms=real_now_ms())
     async with collector.client(certificate) as client:
         assert (await asked(client)).status_code == 403
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from collector.control import record
 from collector.control.desk import CommandDesk, CommandMistake, Wish
-from collector.identity.enrolment import revoke_gateway
+from collector.identity.gateways import revoke_gateway
 from collector.intake.refusals import Refused
 from collector.store import schema
 from collector.store.engine import Store
@@ -157,7 +157,7 @@ async def test_what_cannot_be_given_is_not_kept(desk: CommandDesk, store: Store)
     ):
         with pytest.raises((CommandMistake, ArgumentsWrong)):
             await desk.give(wrong)
-    await revoke_gateway(store, "gw-1", now_ms=NOW_MS)
+    await revoke_gateway(store, "gw-1", by="test", now_ms=NOW_MS)
     with pytest.raises(CommandMistake, match="revoked"):
         await desk.give(a_wish())
     assert await rows(store) == []
@@ -165,7 +165,7 @@ async def test_what_cannot_be_given_is_not_kept(desk: CommandDesk, store: Store)
 
 async def test_a_revoked_gateway_gets_nothing(desk: CommandDesk, store: Store) -> None:
     await desk.give(a_wish())
-    await revoke_gateway(store, "gw-1", now_ms=NOW_MS)
+    await revoke_gateway(store, "gw-1", by="test", now_ms=NOW_MS)
     with pytest.raises(Refused):
         await fetched(desk)
 

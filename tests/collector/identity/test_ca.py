@@ -16,10 +16,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from collector.identity.ca import (
-    GATEWAY_LIFE,
-    SERVER_LIFE,
     CertificateAuthority,
     GatewayRequest,
+    Lives,
     RequestRefused,
 )
 from collector.identity.home import Home, HomeUnusable
@@ -51,8 +50,9 @@ def test_the_servers_certificate_is_good_for_its_names(authority: CertificateAut
     policy(authority, NOW).build_server_verifier(ascii_name).verify(certificate, [])
     with pytest.raises(VerificationError):
         policy(authority, NOW).build_server_verifier(x509.DNSName("other.example")).verify(certificate, [])
+    too_late = NOW + Lives().server * 1.01
     with pytest.raises(VerificationError):
-        policy(authority, NOW + SERVER_LIFE * 1.01).build_server_verifier(ascii_name).verify(certificate, [])
+        policy(authority, too_late).build_server_verifier(ascii_name).verify(certificate, [])
     with pytest.raises(VerificationError):
         policy(authority, NOW).build_client_verifier().verify(certificate, [])
 
@@ -61,19 +61,19 @@ def test_a_gateways_certificate_names_it_and_is_good_for_a_year(
     authority: CertificateAuthority, sender: Sender
 ) -> None:
     request = GatewayRequest.parse(sender.csr_pem())
-    certificate = authority.certify_gateway(request, "gw-000000000001", NOW)
+    certificate = authority.certify_gateway(request.public_key, "gw-000000000001", NOW)
     verified = policy(authority, NOW).build_client_verifier().verify(certificate, [])
     assert verified.subjects == [x509.UniformResourceIdentifier("urn:gatehouse:gateway:gw-000000000001")]
     assert certificate.subject.rfc4514_string() == "CN=gw-000000000001"  # nothing of the request
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
-    assert certificate.not_valid_after_utc == NOW + GATEWAY_LIFE == NOW + timedelta(days=365)
+    assert certificate.not_valid_after_utc == NOW + Lives().gateway == NOW + timedelta(days=365)
     with pytest.raises(VerificationError):
         policy(CertificateAuthority.create(NOW), NOW).build_client_verifier().verify(certificate, [])
 
 
 def ec_request() -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP384R1())
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
@@ -132,9 +132,9 @@ def test_the_servers_certificate_is_made_anew_when_it_must_be(tmp_path: Path) ->
     home = Home(tmp_path)
     home.create_keys(NOW)
     assert home.ensure_server_certificate(["a.example"], NOW)
-    assert not home.ensure_server_certificate(["a.example"], NOW + SERVER_LIFE * 0.49)
-    assert home.ensure_server_certificate(["a.example"], NOW + SERVER_LIFE * 0.51)
-    assert home.ensure_server_certificate(["a.example", "10.0.0.7"], NOW + SERVER_LIFE * 0.51)
+    assert not home.ensure_server_certificate(["a.example"], NOW + Lives().server * 0.49)
+    assert home.ensure_server_certificate(["a.example"], NOW + Lives().server * 0.51)
+    assert home.ensure_server_certificate(["a.example", "10.0.0.7"], NOW + Lives().server * 0.51)
     home.server_certificate.write_text("damaged")
     assert home.ensure_server_certificate(["a.example"], NOW)
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(home.server_certificate)

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import insert
 
 from collector.identity.ca import CertificateAuthority, RequestRefused
-from collector.identity.enrolment import Enrolment, NoSuchGateway, revoke_gateway
+from collector.identity.enrolment import Enrolment
+from collector.identity.gateways import NoSuchGateway, keys_of, revoke_gateway
 from collector.identity.tokens import (
     ApiIdentity,
     TokenMistake,
@@ -61,15 +62,11 @@ async def test_a_token_admits_one_gateway_to_its_site(
     assert (response.site_code, response.gateway_id[:3]) == ("a1", "gw-")
     async with store.read() as connection:
         [row] = (await connection.execute(gateway.select())).all()
-    assert (row.id, row.site_id, row.name, row.state, row.public_key) == (
-        response.gateway_id,
-        1,
-        "North",
-        "active",
-        sender.public_key,
-    )
+        [key] = await keys_of(connection, row.id)
+    assert (row.id, row.site_id, row.name, row.state) == (response.gateway_id, 1, "North", "active")
+    assert (key.public_key, key.is_used) == (sender.public_key, False)
     with pytest.raises(TokenRefused) as refused:
-        await enrolment.enrol(asking(sender, secret))
+        await enrolment.enrol(asking(Sender("", sender.collector_key), secret))
     assert refused.value.code == "token-used"
     assert secret.encode() not in database(store)
 
@@ -203,13 +200,11 @@ async def test_revoking_an_unknown_gateway_is_a_mistake(store: Store) -> None:
                 site_id=site_id,
                 name="x",
                 state="active",
-                public_key=b"",
                 seal_key=b"",
-                certificate_serial="",
                 enrolled_ms=0,
             )
         )
-    assert await revoke_gateway(store, "gw-1", now_ms=NOW_MS)
-    assert not await revoke_gateway(store, "gw-1", now_ms=NOW_MS)
+    assert await revoke_gateway(store, "gw-1", by="test", now_ms=NOW_MS)
+    assert not await revoke_gateway(store, "gw-1", by="test", now_ms=NOW_MS)
     with pytest.raises(NoSuchGateway):
-        await revoke_gateway(store, "gw-2", now_ms=NOW_MS)
+        await revoke_gateway(store, "gw-2", by="test", now_ms=NOW_MS)

@@ -11,7 +11,7 @@ from collector.intake.service import Intake
 from collector.store import schema
 from collector.store.engine import Store
 from models.envelope import CollectorPrivateKey
-from tests.support.collector import NOW_MS, Sender, StandingClock, add_site
+from tests.support.collector import NOW_MS, Sender, StandingClock, a_key, add_site
 
 Enrol = Callable[[str], Awaitable[Sender]]
 Query = Callable[..., list[Any]]
@@ -44,12 +44,11 @@ def enrol(store: Store, private_key: CollectorPrivateKey) -> Enrol:
                     site_id=1,
                     name="Gateway",
                     state="active",
-                    public_key=sender.public_key,
                     seal_key=b"",
-                    certificate_serial="1",
                     enrolled_ms=NOW_MS,
                 )
             )
+            await connection.execute(insert(schema.gateway_key).values(a_key(gateway_id, sender.public_key)))
         return sender
 
     return enrol

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.identity.enrolment import revoke_gateway
+from collector.identity.gateways import revoke_gateway
 from collector.intake.refusals import Refused
 from collector.intake.service import Intake
 from models.inventory import DEVICE_DESCRIBED, DeviceDescription, PointDescription
@@ -324,7 +324,7 @@ async def test_a_revoked_gateway_is_refused_from_its_next_batch_on(
     intake: Intake, sender: Sender, store: Any, rows: Rows
 ) -> None:
     await intake.accept(sender.seal([a_reading()]).body, sender.gateway_id)
-    assert await revoke_gateway(store, sender.gateway_id, now_ms=NOW_MS)
+    assert await revoke_gateway(store, sender.gateway_id, by="test", now_ms=NOW_MS)
     for _ in range(2):
         with pytest.raises(Refused) as refused:
             await intake.accept(sender.seal([a_reading(2.0)]).body, sender.gateway_id)

@@ -3,22 +3,27 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import load_pem_x509_certificate
 
-from collector.identity.ca import CertificateAuthority, GatewayRequest, certificate_pem
-from collector.identity.enrolment import revoke_gateway
+from collector.identity.ca import CertificateAuthority, GatewayRequest
+from collector.identity.gateways import revoke_gateway
 from collector.store.engine import Store
-from collector.store.schema import refusal
-from models.envelope import MAX_ENVELOPE_BYTES, CollectorPrivateKey
-from models.protocol import CLOCK_HEADER, EnrollRequest, Receipt
+from collector.store.schema import gateway_return, refusal
+from models.envelope import FIRST_PREVIOUS, MAX_ENVELOPE_BYTES, CollectorPrivateKey, ContentKey, seal
+from models.protocol import CLOCK_HEADER, EnrollRequest, EnrollResponse, Receipt
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading
+from tests.support.next_keys import P256Signer, asking_next
 from tests.support.running import A_SEAL_KEY, RunningCollector, key_pem, new_home, running
 
 
@@ -125,8 +130,8 @@ async def test_a_certificate_of_another_authority_is_refused_in_the_handshake(
     request = GatewayRequest.parse(Sender("", _collector_key(), key).csr_pem())
     other = CertificateAuthority.create(datetime.now(UTC))
     foreign = tmp_path / "foreign.pem"
-    pem = certificate_pem(other.certify_gateway(request, "gw-000000000001", datetime.now(UTC)))
-    foreign.write_bytes(key_pem(key) + pem.encode())
+    certificate = other.certify_gateway(request.public_key, "gw-000000000001", datetime.now(UTC))
+    foreign.write_bytes(key_pem(key) + certificate.public_bytes(Encoding.PEM))
     async with collector.client(foreign) as client:
         await rejects_in_the_handshake(client)
 
@@ -136,17 +141,20 @@ async def test_the_servers_own_certificate_makes_nobody_a_gateway(collector: Run
         await rejects_in_the_handshake(client)
 
 
-async def test_an_expired_certificate_is_refused_in_the_handshake(
-    collector: RunningCollector, tmp_path: Path
+@pytest.mark.parametrize("begins", [datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=2)])
+async def test_a_gateway_whose_certificate_is_not_in_its_time_hears_so_and_nothing_is_taken(
+    collector: RunningCollector, tmp_path: Path, begins: datetime
 ) -> None:
-    key = Ed25519PrivateKey.generate()
-    request = GatewayRequest.parse(Sender("", _collector_key(), key).csr_pem())
-    old = datetime(2020, 1, 1, tzinfo=UTC)
-    pem = certificate_pem(collector.home.authority().certify_gateway(request, "gw-000000000001", old))
-    expired = tmp_path / "expired.pem"
-    expired.write_bytes(key_pem(key) + pem.encode())
-    async with collector.client(expired) as client:
-        await rejects_in_the_handshake(client)
+    sender, _ = await collector.enrol(tmp_path)
+    certificate = collector.home.authority().certify_gateway(
+        sender.signing_key.public_key(), sender.gateway_id, begins
+    )
+    ended = tmp_path / "ended.pem"
+    ended.write_bytes(key_pem(sender.signing_key) + certificate.public_bytes(Encoding.PEM))
+    async with collector.client(ended) as client:
+        assert problem(await send_key(client, sender)) == (401, "certificate-ended")
+        assert problem(await send(client, sender.seal([a_reading()]).body)) == (401, "certificate-ended")
+        assert problem(await client.get("/gateway/v1/time")) == (401, "certificate-ended")
 
 
 async def test_a_certificate_for_another_key_than_was_enrolled_is_refused(
@@ -155,11 +163,11 @@ async def test_a_certificate_for_another_key_than_was_enrolled_is_refused(
     sender, _ = await collector.enrol(tmp_path)
     key = Ed25519PrivateKey.generate()
     request = GatewayRequest.parse(Sender("", _collector_key(), key).csr_pem())
-    pem = certificate_pem(
-        collector.home.authority().certify_gateway(request, sender.gateway_id, datetime.now(UTC))
+    certificate = collector.home.authority().certify_gateway(
+        request.public_key, sender.gateway_id, datetime.now(UTC)
     )
     other = tmp_path / "other.pem"
-    other.write_bytes(key_pem(key) + pem.encode())
+    other.write_bytes(key_pem(key) + certificate.public_bytes(Encoding.PEM))
     async with collector.client(other) as client:
         assert problem(await send(client, sender.seal([a_reading()]).body)) == (403, "revoked")
 
@@ -183,7 +191,7 @@ async def test_a_revoked_gateway_is_refused_on_the_connection_that_it_has(
         await send_key(client, sender)
         assert (await send(client, sender.seal([a_reading()]).body)).status_code == 200
         async with await Store.open(collector.home.database) as beside:  # as the command does
-            await revoke_gateway(beside, sender.gateway_id, now_ms=NOW_MS)
+            await revoke_gateway(beside, sender.gateway_id, by="test", now_ms=NOW_MS)
         answer = await send(client, sender.seal([a_reading(2.0)]).body)
         assert problem(answer) == (403, "revoked")
 
@@ -288,3 +296,116 @@ async def test_a_gateway_is_told_what_the_collectors_clock_shows(
             assert answer.headers[CLOCK_HEADER] == str(NOW_MS)
     async with collector.client() as stranger:
         assert problem(await stranger.get("/gateway/v1/time")) == (401, "no-certificate")
+
+
+async def renewed(
+    collector: RunningCollector, sender: Sender, certificate: Path, folder: Path
+) -> tuple[Ed25519PrivateKey, Path]:
+    """The next key of the gateway, and the file with its certificate."""
+    new = Ed25519PrivateKey.generate()
+    async with collector.client(certificate) as client:
+        answer = await client.post(
+            "/gateway/v1/certificate", content=asking_next(sender, new).model_dump_json()
+        )
+    assert answer.status_code == 200, answer.text
+    path = folder / "renewed.pem"
+    path.write_bytes(key_pem(new) + answer.json()["certificate_pem"].encode())
+    return new, path
+
+
+async def test_what_was_sealed_before_a_renewal_is_taken_after_it(
+    collector: RunningCollector, tmp_path: Path
+) -> None:
+    sender, certificate = await collector.enrol(tmp_path)
+    waiting = [sender.seal([a_reading(float(n))]).body for n in range(2)]
+    new, next_certificate = await renewed(collector, sender, certificate, tmp_path)
+    async with collector.client(next_certificate) as client:
+        await send_key(client, sender)  # the package of the old content key, signed by the old key
+        assert (await send(client, waiting[0])).status_code == 200
+        sender.signing_key = new
+        fresh = sender.seal([a_reading(7.0)]).body  # the content key stays, the signature is of the new key
+        assert (await send(client, waiting[1])).status_code == 200
+        assert (await send(client, fresh)).status_code == 200
+        sender.restart()
+        assert (await send_key(client, sender)).status_code == 204
+        assert (await send(client, sender.seal([a_reading(8.0)]).body)).status_code == 200
+        sender.signing_key = Ed25519PrivateKey.generate()
+        assert problem(await send(client, sender.seal([a_reading()]).body)) == (422, "bad-signature")
+    async with collector.client(certificate) as client:  # still good: its answer to a batch may be under way
+        assert (await send(client, waiting[0])).json()["already"]
+
+
+async def test_a_gateway_that_is_revoked_gets_no_answer_of_any_kind_on_the_connection_that_it_has(
+    collector: RunningCollector, tmp_path: Path
+) -> None:
+    sender, certificate = await collector.enrol(tmp_path)
+    async with collector.client(certificate) as client:
+        assert (await client.get("/gateway/v1/time")).status_code == 204
+        async with await Store.open(collector.home.database) as beside:
+            await revoke_gateway(beside, sender.gateway_id, by="test", now_ms=NOW_MS)
+        question = asking_next(sender, Ed25519PrivateKey.generate()).model_dump_json()
+        for answer in (
+            await client.get("/gateway/v1/time"),
+            await client.get("/gateway/v1/commands"),
+            await send_key(client, sender),
+            await send(client, sender.seal([a_reading()]).body),
+            await client.post("/gateway/v1/certificate", content=question),
+            await client.post("/gateway/v1/return", content=question),
+        ):
+            assert problem(answer) == (403, "revoked")
+
+
+async def test_a_stranger_who_asks_to_be_taken_back_is_slowed_down_and_leaves_nothing(
+    collector: RunningCollector, tmp_path: Path
+) -> None:
+    sender, _ = await collector.enrol(tmp_path)
+    forged = asking_next(sender, Ed25519PrivateKey.generate(), signer=Ed25519PrivateKey.generate())
+    seen = set()
+    async with collector.client() as client:
+        for body in (b"", b"{}", b"\xff" * 100, forged.model_dump_json().encode()) * 10:
+            answer = await client.post("/gateway/v1/return", content=body)
+            seen.add(problem(answer))
+            if answer.status_code == 503:
+                assert 1 <= int(answer.headers["retry-after"]) <= 2
+    assert seen == {(400, "malformed"), (422, "bad-signature"), (503, "busy")}
+    async with await Store.open(collector.home.database) as store, store.read() as connection:
+        assert (await connection.execute(gateway_return.select())).all() == []
+
+
+async def test_a_gateway_may_have_a_p256_key_as_chips_have(
+    collector: RunningCollector, tmp_path: Path
+) -> None:
+    token = await collector.enrollment_token()
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    body = asking(token.secret, csr.public_bytes(Encoding.PEM).decode())
+    async with collector.client() as client:
+        answer = EnrollResponse.model_validate((await client.post("/gateway/v1/enroll", json=body)).json())
+    path = tmp_path / "p256.pem"
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(pem + answer.certificate_pem.encode())
+    signer = P256Signer(key)
+    content_key, package = ContentKey.fresh(
+        gateway_id=answer.gateway_id,
+        collector_key=collector.home.private_key().public_bytes(),
+        signing_key=signer,
+    )
+
+    def sealed(number: int, signed_by: P256Signer) -> bytes:
+        return seal(
+            [a_reading()],
+            gateway_id=answer.gateway_id,
+            epoch=bytes(range(16)),
+            number=number,
+            first_seq=number,
+            previous=FIRST_PREVIOUS,
+            content_key=content_key,
+            signing_key=signed_by,
+        ).body
+
+    async with collector.client(path) as client:
+        kept = await client.put(f"/gateway/v1/keys/{content_key.key_id.hex()}", content=package)
+        assert kept.status_code == 204
+        assert (await send(client, sealed(1, signer))).status_code == 200
+        other = P256Signer(ec.generate_private_key(ec.SECP256R1()))
+        assert problem(await send(client, sealed(2, other))) == (422, "bad-signature")

@@ -16,6 +16,7 @@ from collector.app import create_app
 from collector.control.desk import CommandDesk
 from collector.identity.ca import CertificateAuthority, GatewayRequest
 from collector.identity.enrolment import Enrolment
+from collector.identity.next_key import NextKeys
 from collector.intake.refusals import IntakeBusy
 from collector.intake.service import MAX_WAITING_BATCHES, MAX_WAITING_BYTES, Intake
 from collector.store.engine import Store
@@ -35,10 +36,17 @@ async def client(
     enrolment = Enrolment(store, authority, b"", b"")
     desk = CommandDesk(store, standing.clock, CommandKey.generate())
     app = create_app(
-        store, standing.clock, live=LiveHub(store), desk=desk, intake=intake, enrolment=enrolment
+        store,
+        standing.clock,
+        live=LiveHub(store),
+        desk=desk,
+        intake=intake,
+        enrolment=enrolment,
+        next_keys=NextKeys(store, authority),
     )
     request = GatewayRequest.parse(sender.csr_pem())
-    der = authority.certify_gateway(request, sender.gateway_id, datetime.now(UTC)).public_bytes(Encoding.DER)
+    certificate = authority.certify_gateway(request.public_key, sender.gateway_id, datetime.now(UTC))
+    der = certificate.public_bytes(Encoding.DER)
 
     async def behind_tls(scope: Any, receive: Any, send: Any) -> None:
         await app({**scope, "extensions": {"tls": {"client_cert_der": der}}}, receive, send)

@@ -115,7 +115,7 @@ async def test_a_captured_command_that_is_played_again_does_nothing(
 
 async def test_what_was_tampered_with_or_is_of_another_or_for_another_does_nothing(gateway: Gateway) -> None:
     for wrong in (
-        gateway.signed()[:-1] + b"\x00",
+        bytes([*gateway.signed()[:-1], gateway.signed()[-1] ^ 1]),
         CommandKey.generate().sign(a_command()),
         gateway.signed(gateway_id="gw-2"),
         b"",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from collector.identity.enrolment import revoke_gateway
+from collector.identity.gateways import revoke_gateway
 from collector.store.engine import Store
 from collector.store.schema import envelope, event, reading
 from edge_agent.buffer.sqlite import SqliteBuffer
@@ -138,7 +138,7 @@ async def test_a_number_that_was_refused_here_is_not_asked_for(pair: Pair, buffe
 
 async def test_a_revoked_gateway_keeps_its_readings(pair: Pair, buffer: SqliteBuffer) -> None:
     async with await Store.open(pair.collector.home.database) as store:
-        await revoke_gateway(store, pair.identity.gateway_id, now_ms=real_now_ms())
+        await revoke_gateway(store, pair.identity.gateway_id, by="test", now_ms=real_now_ms())
     await buffer.append(minutes(10))
     uplink = pair.uplink(buffer)
     await uplink.flush()

@@ -50,6 +50,20 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "gateway_change",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("change", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("at_ms", BigInt, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gateway_change")),
+        comment="who admitted, certified, refused or revoked which gateway; rows are only ever added",
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_gateway_change_gateway_id", "gateway_change", ["gateway_id", "id"], unique=False)
+    op.create_table(
         "api_token",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -359,15 +373,39 @@ def upgrade() -> None:
         sa.Column("site_id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("public_key", sa.LargeBinary(), nullable=False),
         sa.Column("seal_key", sa.LargeBinary(), nullable=False),
-        sa.Column("certificate_serial", sa.Text(), nullable=False),
         sa.Column("enrolled_ms", BigInt, nullable=False),
         sa.Column("revoked_ms", BigInt, nullable=True),
         sa.Column("last_seen_ms", BigInt, nullable=True),
         sa.Column("clock_skew_ms", BigInt, nullable=True),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_gateway_site_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gateway")),
+    )
+    op.create_table(
+        "gateway_key",
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("certificate", sa.LargeBinary(), nullable=False),
+        sa.Column("issued_ms", BigInt, nullable=False),
+        sa.Column("ends_ms", BigInt, nullable=False),
+        sa.Column("used_ms", BigInt, nullable=True),
+        sa.ForeignKeyConstraint(["gateway_id"], ["gateway.id"], name=op.f("fk_gateway_key_gateway_id")),
+        sa.PrimaryKeyConstraint("gateway_id", "number", name=op.f("pk_gateway_key")),
+        sa.UniqueConstraint("gateway_id", "public_key", name=op.f("uq_gateway_key_gateway_id_public_key")),
+        comment="keys of gateways; what each has signed stays traceable",
+    )
+    op.create_table(
+        "gateway_return",
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("asked_ms", BigInt, nullable=False),
+        sa.Column("last_asked_ms", BigInt, nullable=False),
+        sa.ForeignKeyConstraint(["gateway_id"], ["gateway.id"], name=op.f("fk_gateway_return_gateway_id")),
+        sa.PrimaryKeyConstraint("gateway_id", name=op.f("pk_gateway_return")),
+        comment="gateways whose certificate has ended and who ask to be taken back",
     )
     op.create_table(
         "point",
