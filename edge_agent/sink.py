@@ -64,6 +64,7 @@ class BufferSink:
         self._held: deque[Item] = deque()
         self._held_events: deque[Item] = deque()  # apart, for they are given up last
         self._held_marks: dict[str, str] = {}  # stored together with what is held, never before it
+        self._under_way = 0  # items on their way from memory to the disk
         self._lost = _Lost()
         self._something_held = asyncio.Event()
         self._flushing = asyncio.Lock()
@@ -72,7 +73,7 @@ class BufferSink:
     @property
     def held(self) -> int:
         """How many items wait in memory for the disk."""
-        return len(self._held) + len(self._held_events)
+        return len(self._held) + len(self._held_events) + self._under_way
 
     @property
     def _is_behind(self) -> bool:
@@ -118,13 +119,15 @@ class BufferSink:
                 held, marks, lost = [*self._held_events, *self._held], dict(self._held_marks), self._lost
                 self._held.clear()
                 self._held_events.clear()
-                self._lost = _Lost()
+                self._lost, self._under_way = _Lost(), len(held)
                 try:
                     await self._buffer.append([*lost.told(self._clock.now_ms()), *held], marks)
                 except BufferUnavailable:
+                    self._under_way = 0
                     self._lost = lost.and_then(self._lost)
                     self._hold_before(held)
                     return
+                self._under_way = 0
                 for name, value in marks.items():
                     if self._held_marks[name] == value:
                         del self._held_marks[name]
@@ -147,6 +150,6 @@ class BufferSink:
 
     def _give_up_some(self) -> None:
         self._something_held.set()
-        while self.held > MOST_HELD:
+        while len(self._held) + len(self._held_events) > MOST_HELD:
             self._lost.note((self._held or self._held_events).popleft())
             self.lost_total += 1

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.seeds import seed_of
+
 
 def _sockets() -> set[str]:
     """The sockets that this process has open, by inode."""
@@ -68,6 +70,12 @@ async def no_task_is_left_behind() -> AsyncIterator[None]:
     yield
     left = [task.get_name() for task in asyncio.all_tasks() - before if task is not asyncio.current_task()]
     assert not left, f"left behind: tasks {', '.join(left)}"
+
+
+@pytest.fixture
+def lab_seed(request: pytest.FixtureRequest) -> int:
+    """What the faults of a test are drawn from. A test that fails shows how to repeat it."""
+    return seed_of(request)
 
 
 _SHARED = {"browser"}

@@ -69,6 +69,10 @@ class Disk:
         self._on_death: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
 
+    def reseed(self, seed: int) -> None:
+        """Begin its chance anew."""
+        self._chance.seed(seed)
+
     def die_after(self, calls: int, then: Callable[[], None] = lambda: None) -> None:
         """After so many more calls nothing that is open now reaches the disk, as if the process was killed.
 
