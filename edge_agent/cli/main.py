@@ -104,7 +104,16 @@ def status(config: Config = HERE, as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(config: Config = HERE, as_json: Json = False) -> None:
+def doctor(
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write a .tar.gz for support as well, without secrets.")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="The agent's log, for the bundle; the journal if not given.")
+    ] = None,
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
     """Look the gateway over, from its clock to its collector, in ten seconds; also when it does not run.
 
     Exit code 0: all is well, 1: something should be looked after, 2: something does not work.
@@ -112,7 +121,7 @@ def doctor(config: Config = HERE, as_json: Json = False) -> None:
     from edge_agent.commands.answer import show
     from edge_agent.commands.doctor import doctor as run
 
-    show(lambda: run(config), as_json=as_json)
+    show(lambda: run(config, bundle=bundle, log=log), as_json=as_json)
 
 
 @app.command()

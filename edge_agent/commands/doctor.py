@@ -11,6 +11,7 @@ import msgspec
 
 from edge_agent.commands.answer import Answer
 from edge_agent.commands.progress import waiting
+from edge_agent.doctor.bundle import write_bundle
 from edge_agent.doctor.checks import checks_of
 from edge_agent.doctor.finding import Finding, State
 from edge_agent.doctor.run import examine
@@ -28,15 +29,25 @@ _STYLES: Final[Mapping[State, str]] = {
 _EXIT_CODES: Final[Mapping[State, int]] = {"ok": 0, "skipped": 0, "warning": 1, "problem": 2}
 
 
-def doctor(path: Path, host: Host | None = None) -> Answer:
-    """Bad news with exit code 1 when there are warnings, 2 when there are problems."""
+def doctor(
+    path: Path, host: Host | None = None, *, bundle: Path | None = None, log: Path | None = None
+) -> Answer:
+    """Bad news with exit code 1 when there are warnings, 2 when there are problems.
+
+    With `bundle` a file for support is written as well, with the end of the file `log`, or of the journal.
+    """
     began_s = time.monotonic()
     with waiting("looking at clock, files, buses, collector, disk …"):
         scene = Scene(path, host)
         findings = examine(scene, checks_of(scene))
     facts = report(findings, took_s=time.monotonic() - began_s)
+    text = _text(findings, facts)
+    if bundle is not None:
+        names = write_bundle(bundle, scene, facts, log=log)
+        facts["bundle"] = {"file": str(bundle), "parts": names}
+        text += f"\n{bundle} is written, without passwords and keys; look through it before you pass it on."
     code: int = facts["exit_code"]
-    return Answer(facts, _text(findings, facts), is_good=code == 0, exit_code=code)
+    return Answer(facts, text, is_good=code == 0, exit_code=code)
 
 
 def report(findings: Sequence[Finding], *, took_s: float) -> dict[str, Any]:
