@@ -21,7 +21,6 @@ def checks_of(scene: Scene) -> list[Check]:
         Check(("identity.enrolled",), identity.identity),
         Check(("identity.certificate",), identity.certificate),
         *_collectors(scene),
-        Check(("collector.proxy",), collectors.proxy),
         *_buses(scene),
         Check(buffer.NAMES, buffer.buffer),
         Check(("disk.space",), disk.space),

@@ -1,6 +1,7 @@
 """The way to a collector, step by step: name, port, TLS, an answer to a question of this gateway."""
 
 import asyncio
+import base64
 import hashlib
 import socket
 import ssl
@@ -14,7 +15,9 @@ from edge_agent.doctor.finding import Finding, ok, problem, skipped, warning
 from edge_agent.doctor.scene import Scene
 from edge_agent.doctor.time import judged_offset
 from edge_agent.identity.folder import Identity
+from edge_agent.proxy import Proxy
 from edge_agent.tls import CollectorNotTrusted, explain
+from edge_agent.uplink.carriers import make_carrier, proxy_of
 from edge_agent.uplink.https import HttpsCarrier
 from edge_agent.uplink.questions import CollectorBusy, CollectorRefused, Questions
 from models.errors import GatehouseError
@@ -23,17 +26,24 @@ from models.protocol import Code
 CONNECT_LIMIT_S: Final = 3.0
 ANSWER_LIMIT_S: Final = 3.0
 
-NAMES: Final = ("collector.dns", "collector.tcp", "collector.tls", "collector.answer", "clock.offset")
+MOST_HEAD: Final = 16_384  # bytes of a proxy's answer
+
+NAMES: Final = (
+    "collector.proxy",
+    "collector.dns",
+    "collector.tcp",
+    "collector.tls",
+    "collector.answer",
+    "clock.offset",
+)
 _PROXIES: Final = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 _REVOKED_HINT = "ask the collector's people; if the gateway is to send again: edge-agent enroll --again TOKEN"
 
 
 def way(scene: Scene, name: str, identity: Identity) -> Iterator[Finding]:
     """Each step only when the one before it went well; the rest is skipped."""
-    address = urlsplit(identity.collector.url)
-    host, port = address.hostname or "", address.port or 443
     steps = iter(NAMES)
-    for finding in _steps(scene, name, identity, host, port):
+    for finding in _steps(scene, name, identity):
         yield finding
         next(steps)
         if finding.state == "problem":
@@ -48,14 +58,81 @@ def no_way(_: Scene, name: str) -> Iterator[Finding]:
         yield skipped(step, "there is no identity that can be used", subject=name)
 
 
-def _steps(scene: Scene, name: str, identity: Identity, host: str, port: int) -> Iterator[Finding]:
-    yield resolved("collector.dns", name, host, port)
-    yield reached("collector.tcp", name, host, port)
-    yield _trusted(name, identity, host, port)
+def _steps(scene: Scene, name: str, identity: Identity) -> Iterator[Finding]:
+    address = urlsplit(identity.collector.url)
+    host, port = address.hostname or "", address.port or 443
+    settings = scene.settings_of(name)
+    proxy = None if settings is None else proxy_of(settings)
+    if proxy is None:
+        yield _no_proxy(scene, name)
+        yield resolved("collector.dns", name, host, port)
+        yield reached("collector.tcp", name, host, port)
+    else:
+        yield _through(proxy, name, host, port)
+        yield skipped("collector.dns", f"the proxy {proxy} looks it up", subject=name)
+        yield skipped("collector.tcp", f"the proxy {proxy} connects", subject=name)
+    yield _trusted(name, identity, host, port, proxy)
     finding, offset_ms = _answered(scene, name, identity)
     yield finding
     if offset_ms is not None:
         yield judged_offset(offset_ms, synchronised=scene.host.is_synchronised(), subject=name)
+
+
+def _no_proxy(scene: Scene, name: str) -> Finding:
+    named = sorted(variable for variable in _PROXIES if scene.host.environment.get(variable))
+    why = "none is configured"
+    if named:  # their values may hold a password
+        why += f"; {', '.join(named)} of this shell are for other programs: set uplink.proxy if it is needed"
+    return skipped("collector.proxy", why, subject=name)
+
+
+def _through(proxy: Proxy, name: str, host: str, port: int) -> Finding:
+    """Whether the proxy is there and lets the gateway through to the collector."""
+    try:
+        connected(host, port, proxy).close()
+    except TunnelRefused as err:
+        hint = "write user:password into uplink.proxy_login_file" if err.status == 407 else "ask who runs it"
+        return problem("collector.proxy", str(err), hint, subject=name, facts={"status": err.status})
+    except (OSError, UnicodeError) as err:
+        seen = f"{proxy}: {getattr(err, 'strerror', None) or err}"
+        return problem("collector.proxy", seen, "correct uplink.proxy, or start the proxy", subject=name)
+    return ok("collector.proxy", f"{proxy} connects to {host} port {port}", subject=name)
+
+
+class TunnelRefused(OSError):
+    """A proxy does not connect to the collector."""
+
+    def __init__(self, proxy: Proxy, status: int, line: str) -> None:
+        super().__init__(f"{proxy}: {line}")
+        self.status = status
+
+
+def connected(host: str, port: int, proxy: Proxy | None) -> socket.socket:
+    """A connection to the collector. Raise OSError."""
+    if proxy is None:
+        return socket.create_connection((host, port), timeout=CONNECT_LIMIT_S)
+    connection = socket.create_connection(proxy.address, timeout=CONNECT_LIMIT_S)
+    try:
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+        if proxy.login is not None:
+            login = base64.b64encode(":".join(proxy.login).encode()).decode()
+            lines.append(f"Proxy-Authorization: Basic {login}")
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < MOST_HEAD:
+            byte = connection.recv(1)  # what follows the head is TLS
+            if not byte:
+                break
+            head += byte
+        line = head.partition(b"\r\n")[0].decode("latin-1")
+        status = line.split(" ")[1] if line.count(" ") else ""
+        if status != "200":
+            raise TunnelRefused(proxy, int(status) if status.isdecimal() else 0, line or "no answer")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def resolved(check: str, subject: str, host: str, port: int) -> Finding:
@@ -87,12 +164,12 @@ def reached(check: str, subject: str, host: str, port: int) -> Finding:
     return problem(check, seen, hint, subject=subject)
 
 
-def _trusted(name: str, identity: Identity, host: str, port: int) -> Finding:
+def _trusted(name: str, identity: Identity, host: str, port: int, proxy: Proxy | None) -> Finding:
     """Verified as the agent itself does it. Nothing is sent."""
     url = identity.collector.url
     try:
         with (
-            socket.create_connection((host, port), timeout=CONNECT_LIMIT_S) as plain,
+            connected(host, port, proxy) as plain,
             identity.ssl_context().wrap_socket(plain, server_hostname=host) as secured,
         ):
             der = secured.getpeercert(binary_form=True) or b""
@@ -100,7 +177,7 @@ def _trusted(name: str, identity: Identity, host: str, port: int) -> Finding:
             return ok("collector.tls", seen, subject=name, facts={"shown": _facts(der)})
     except (OSError, ValueError) as err:  # ssl.SSLError is an OSError
         told = explain(url, err)
-    shown = _shown_by(host, port)
+    shown = _shown_by(host, port) if proxy is None else b""
     seen = told.detail + (f"; shown: {_described(shown)}" if shown else "")
     hint = told.hint if isinstance(told, CollectorNotTrusted) else "something else answers at this port"
     return problem("collector.tls", seen, hint, subject=name, facts={"shown": _facts(shown)})
@@ -156,7 +233,8 @@ def _answered(scene: Scene, name: str, identity: Identity) -> tuple[Finding, int
 
 
 async def _ask(scene: Scene, identity: Identity) -> tuple[int, int, int]:
-    carrier = HttpsCarrier(identity)
+    settings = scene.settings_of(identity.folder.name)
+    carrier = HttpsCarrier(identity) if settings is None else make_carrier(identity, settings, None)
     try:
         async with asyncio.timeout(ANSWER_LIMIT_S):
             asked_ms = scene.host.now_ms()
@@ -165,13 +243,3 @@ async def _ask(scene: Scene, identity: Identity) -> tuple[int, int, int]:
             return told.collector_ms, asked_ms + took_ms // 2, took_ms
     finally:
         await carrier.close()
-
-
-def proxy(scene: Scene) -> Iterator[Finding]:
-    """Programs here may be told to use a proxy; the agent goes by its configuration alone."""
-    named = {name: scene.host.environment[name] for name in _PROXIES if scene.host.environment.get(name)}
-    if not named:
-        yield skipped("collector.proxy", "none is set on this machine")
-        return
-    seen = f"{', '.join(sorted(named))} set in this shell; the agent pays no attention to it"
-    yield ok("collector.proxy", seen, facts={"variables": sorted(named)})  # its address may hold a password

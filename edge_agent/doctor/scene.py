@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from edge_agent.config import Config, load_config
-from edge_agent.config.collectors import collector_settings
+from edge_agent.config.collectors import CollectorSettings, collector_settings, settings_of
 from edge_agent.config.sections import ConfigFile, GatewaySection
 from edge_agent.identity.folder import MAIN, Identity, collector_names, load_identity
 from edge_agent.kernel_clock import is_synchronised
@@ -95,6 +95,10 @@ class Scene:
             return self.state_dir.stat().st_uid
         except OSError:
             return os.geteuid()
+
+    def settings_of(self, name: str) -> CollectorSettings | None:
+        """How the collector of that name is reached; None when the configuration cannot be used."""
+        return None if self.settings is None else settings_of(name, self.settings, self.file.parent)
 
     def is_running(self) -> bool | None:
         """Whether an agent has the buffer open; None for a user who may not know."""

@@ -17,8 +17,9 @@ from edge_agent.identity.folder import Identity, load_identity
 from models.protocol import CLOCK_HEADER
 from tests.support.certificates import WRONG_SERVERS
 from tests.support.clocks import settle
-from tests.support.gateways import Machine, enrolled, scene, states
+from tests.support.gateways import Machine, configured, enrolled, scene, states
 from tests.support.https import Answer, Collector, busy, problem
+from tests.support.proxies import ConnectProxy
 
 
 async def enrolled_identity(folder: Path, collector: Collector) -> Identity:
@@ -60,8 +61,8 @@ async def test_a_way_that_works_is_well_from_end_to_end(tmp_path: Path) -> None:
     gateway = scene(tmp_path, machine(tmp_path, collector))
     async with collector.serve():
         found = await looked(gateway, identity, collector.url)
-    assert states(found) == dict.fromkeys(collectors.NAMES, "ok"), found
-    assert found[2].facts["shown"]["issuer"] == "CN=test CA"
+    assert states(found) == {**dict.fromkeys(collectors.NAMES, "ok"), "collector.proxy": "skipped"}, found
+    assert found[3].facts["shown"]["issuer"] == "CN=test CA"
     assert [request.path for request in collector.requests] == ["/gateway/v1/time"]
     assert collector.requests[0].has_certificate
 
@@ -96,7 +97,7 @@ async def test_a_server_that_is_not_the_collector_is_named_and_asked_nothing(
         found = await looked(gateway, identity, collector.url)
         await until_it_has_served_all(collector)
     assert states(found)["collector.tls"] == "problem"
-    tls = found[2]
+    tls = found[3]
     assert "shown: CN=server, issued by CN=" in tls.seen
     assert len(tls.facts["shown"]["sha256"]) == 64
     assert (collector.requests, collector.payload_bytes) == ([], 0)
@@ -140,7 +141,7 @@ async def test_a_collector_that_does_not_answer_this_gateway_is_seen(
         collector.script.extend(answers)
         found = await looked(gateway, identity, collector.url)
     assert states(found)["collector.answer"] == state
-    assert told in found[3].next, found[3]
+    assert told in found[4].next, found[4]
 
 
 @pytest.mark.parametrize(("off_ms", "state"), [(0, "ok"), (-5000, "warning"), (120_000, "problem")])
@@ -153,4 +154,38 @@ async def test_a_clock_off_the_collectors_is_seen(tmp_path: Path, off_ms: int, s
         collector.script.append(Answer(204, headers=((CLOCK_HEADER, shown),)))
         found = await looked(gateway, identity, collector.url)
     assert states(found)["clock.offset"] == state
-    assert abs(found[4].facts["offset_ms"] - off_ms) < 3000
+    assert abs(found[5].facts["offset_ms"] - off_ms) < 3000
+
+
+async def test_a_proxy_that_connects_is_well_and_the_rest_goes_through_it(tmp_path: Path) -> None:
+    collector = Collector()
+    identity = await enrolled_identity(tmp_path, collector)
+    (tmp_path / "login").write_text("gateway:s3cret")
+    async with collector.serve(), ConnectProxy(login="gateway:s3cret").serve() as proxy:
+        uplink = {"proxy": proxy.url, "proxy_login_file": "login"}
+        gateway = scene(tmp_path, machine(tmp_path, collector), uplink=uplink)
+        found = await looked(gateway, identity, collector.url)
+        (tmp_path / "login").write_text("gateway:wrong")
+        refused = await looked(gateway, identity, collector.url)
+        await until_it_has_served_all(collector)
+    through = {"collector.dns": "skipped", "collector.tcp": "skipped"}
+    assert states(found) == {**dict.fromkeys(collectors.NAMES, "ok"), **through}, found
+    assert len(proxy.asked_for) == 4
+    assert (refused[0].state, "407" in refused[0].seen) == ("problem", True)
+    assert "proxy_login_file" in refused[0].next
+    assert "s3cret" not in str(found) + str(refused)
+
+
+async def test_a_proxy_that_is_not_there_is_seen(tmp_path: Path) -> None:
+    identity = await enrolled_identity(tmp_path, Collector())
+    gateway = scene(tmp_path, uplink={"proxy": "http://127.0.0.1:1"})
+    found = await looked(gateway, identity, "https://collector.example:8443")
+    assert states(found) == {**dict.fromkeys(collectors.NAMES, "skipped"), "collector.proxy": "problem"}
+
+
+async def test_a_proxy_of_the_shell_is_named_without_its_password(tmp_path: Path) -> None:
+    collector = Collector()
+    identity = await enrolled_identity(tmp_path, collector)
+    host = Machine(tmp_path).host(HTTPS_PROXY="http://me:s3cret@proxy:3128")
+    found = await looked(Scene(configured(tmp_path), host), identity, "https://127.0.0.1:1")
+    assert ("HTTPS_PROXY" in found[0].seen, "s3cret" in str(found)) == (True, False)

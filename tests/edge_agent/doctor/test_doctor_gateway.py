@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from edge_agent.buffer.sqlite import SqliteBuffer
-from edge_agent.doctor import buffer, buses, collectors, files, identity, machine, service
+from edge_agent.doctor import buffer, buses, files, identity, machine, service
 from edge_agent.doctor.finding import Finding
 from edge_agent.doctor.scene import Host, Scene
 from edge_agent.health import Page, serve_health
@@ -373,11 +373,3 @@ async def test_an_agent_that_has_ended_is_a_problem_and_one_that_never_ran_a_war
         assert [finding.state for finding in service.running(gateway)] == ["ok"]
         assert [finding.state for finding in service.page(gateway)] == ["problem"]
     assert [finding.state for finding in service.running(gateway)] == ["problem"]
-
-
-def test_a_proxy_of_the_shell_is_named_without_its_password(tmp_path: Path) -> None:
-    host = Machine(tmp_path).host(HTTPS_PROXY="http://me:s3cret@proxy:3128")
-    [finding] = collectors.proxy(Scene(configured(tmp_path), host))
-    assert ("HTTPS_PROXY" in finding.seen, "s3cret" in str(finding)) == (True, False)
-    [none] = collectors.proxy(scene(tmp_path))
-    assert none.state == "skipped"
