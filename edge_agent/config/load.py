@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.catalogue import Catalogue, ProfilesUnreadable, UnknownProfile
+from edge_agent.config.bundle import read_bundle
 from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistakes
 from edge_agent.config.collectors import CollectorSettings, collector_settings, settings_of
-from edge_agent.config.device_list import read_devices
+from edge_agent.config.device_list import devices_in, read_devices
 from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection, Section
+from models.configuration import MAIN, digest_of
 from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
 from models.inventory import DeviceDescription
 from models.profile import Profile, describe
@@ -32,10 +34,17 @@ class Config:
     profiles: dict[str, Profile]
     digests: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Of what stood in each file that a bus or a device names, when this was read."""
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """All that it was read from, as `read_bundle` has it."""
 
     @property
     def state_dir(self) -> Path:
         return self.file.parent / self.settings.gateway.state_dir
+
+    @property
+    def digest(self) -> str:
+        """Of all its files: the same in two configurations that are the same byte for byte."""
+        return digest_of(self.files)
 
     @property
     def buffer_file(self) -> Path:
@@ -78,30 +87,52 @@ class Config:
 
 def load_config(path: Path) -> Config:
     """Read and check `path`. Opens no device. Raise DocumentMistakes with all that is wrong."""
-    try:
-        text = path.read_bytes()
-    except OSError as err:
-        hint = "edge-agent init makes one" if isinstance(err, FileNotFoundError) else "check its rights"
-        raise DocumentMistakes([Problem(str(path), 1, "", err.strerror or str(err), hint)]) from err
-    document = parse_document(text, file=str(path))
+    return check_bundle(path, read_bundle(path))
+
+
+def check_bundle(path: Path, files: Mapping[str, bytes]) -> Config:
+    """As `load_config`, of files as `read_bundle` has them, which may be others than those beside `path`.
+
+    Those that are not given are read from there.
+    """
+    document = parse_document(files[MAIN], file=str(path))
     settings = document.validate(ConfigFile)
     in_list: list[tuple[int, DeviceSection]] = []
     problems: list[Problem] = []
     if settings.devices_csv is not None:
         try:
-            in_list = read_devices(path.parent / settings.devices_csv)
+            in_list = _devices_of(path.parent, settings.devices_csv, files)
         except DocumentMistakes as err:
             problems += err.problems
     devices = (*settings.devices, *(device for _, device in in_list))
     profiles: dict[str, Profile] = {}
-    found = [*_profile_mistakes(settings, devices, path.parent, document, problems, profiles)]
+    try:
+        catalogue = _catalogue_of(settings, path.parent, files)
+    except ProfilesUnreadable as err:
+        what, hint = f"{err.folder}: {err.detail}", "make the folder, or correct this"
+        problems.append(document.problem(Mistake(("gateway", "profiles_dir"), what, hint)))
+        catalogue = None
+    found = [] if catalogue is None else [*_profile_mistakes(catalogue, devices, profiles)]
     problems += [document.problem(mistake) for mistake in file_mistakes(settings)]
     for mistake in (*found, *device_mistakes(settings.buses, devices, profiles)):
         problems.append(_problem(mistake, document, settings, in_list, path.parent))
     if problems:
         raise DocumentMistakes(problems)
     settings = settings.model_copy(update={"devices": devices})
-    return Config(path, settings, profiles, _digests(settings, path.parent))
+    return Config(path, settings, profiles, _digests(settings, path.parent), dict(files))
+
+
+def _devices_of(folder: Path, name: str, files: Mapping[str, bytes]) -> list[tuple[int, DeviceSection]]:
+    return devices_in(files[name], str(folder / name)) if name in files else read_devices(folder / name)
+
+
+def _catalogue_of(settings: ConfigFile, folder: Path, files: Mapping[str, bytes]) -> Catalogue:
+    own = settings.gateway.profiles_dir
+    if own is None:
+        return Catalogue()
+    inside = f"{own.rstrip('/')}/"
+    given = {name.removeprefix(inside): text for name, text in files.items() if name.startswith(inside)}
+    return Catalogue(folder / own, given)
 
 
 def files_of(section: Section) -> list[str]:
@@ -125,21 +156,9 @@ def _digests(settings: ConfigFile, folder: Path) -> dict[str, bytes]:
 
 
 def _profile_mistakes(
-    settings: ConfigFile,
-    devices: tuple[DeviceSection, ...],
-    folder: Path,
-    document: Document,
-    problems: list[Problem],
-    profiles: dict[str, Profile],
+    catalogue: Catalogue, devices: tuple[DeviceSection, ...], profiles: dict[str, Profile]
 ) -> Iterator[DeviceMistake]:
     """Read the profiles of all devices into `profiles`; what cannot be read is a mistake of the device."""
-    own = settings.gateway.profiles_dir
-    try:
-        catalogue = Catalogue(folder / own if own else None)
-    except ProfilesUnreadable as err:
-        what, hint = f"{err.folder}: {err.detail}", "make the folder, or correct this"
-        problems.append(document.problem(Mistake(("gateway", "profiles_dir"), what, hint)))
-        return
     for index, device in enumerate(devices):
         try:
             profiles[device.profile] = catalogue.load(device.profile)

@@ -1,0 +1,242 @@
+"""A configuration of a gateway: what files it is made of, and how a collector pushes one.
+
+On the wire a pushed configuration is: magic, version of this format, MessagePack, signature. The collector's
+command key signs a prefix of its own and everything before the signature, so that no command can pass for a
+configuration, nor the other way round. It travels where commands do.
+
+Secrets are in files beside a configuration, which are no part of it.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+import zstandard
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from models.command import ID, MAX_AHEAD_MS, CommandKey
+from models.errors import BadInput
+from models.times import DAY_MS, utc_text
+
+FORMAT: Final = 1
+MAIN: Final = "gateway.yaml"
+"""The name of the file that names all others, whatever it is called on disk."""
+
+MOST_FILES: Final = 500
+MOST_BYTES: Final = 8_000_000  # of all files together
+MAX_PUSHED_BYTES: Final = 1_000_000  # compressed and signed: 5000 devices take 100 kB
+MOST_TOLD_BYTES: Final = 24_000  # compressed; a configuration that takes more is not told in an event
+
+SHORTEST_LIFE_MS: Final = 60_000
+LONGEST_LIFE_MS: Final = 7 * DAY_MS
+
+CONFIRM_S: Final = 120.0
+SHORTEST_CONFIRM_S: Final = 10.0
+LONGEST_CONFIRM_S: Final = 3600.0
+
+FILE_NAME: Final = re.compile(r"(?:\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}")
+"""A file inside of the folder of a configuration: no way up, no root, nothing hidden."""
+
+MAGIC: Final = b"GHG"
+_DOMAIN = b"gatehouse configuration\x00"
+_SIGNATURE_BYTES = 64
+_LEVEL = 10
+_MOST_UNPACKED = MOST_BYTES + 100_000
+
+State = Literal["tried", "applied", "refused", "reverted"]
+
+OUTCOMES: Final[Mapping[str, State]] = {
+    "config.tried": "tried",
+    "config.applied": "applied",
+    "config.refused": "refused",
+    "config.reverted": "reverted",
+}
+"""Kinds of the events by which a gateway tells what came of a configuration, and the state that each means.
+
+Tried: it runs, and is kept once the collector is reached with it. Refused: it never ran."""
+
+EXPIRED: Final = "expired"
+
+
+class ConfigurationInvalid(BadInput):
+    """Not a configuration that this gateway may take now.
+
+    `code` is one of: malformed, unknown-version, bad-signature, foreign-gateway, from-the-future, expired.
+    `pushed` is there once it is certain that the collector has made it for this gateway.
+    """
+
+    def __init__(self, code: str, detail: str, pushed: "Pushed | None" = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail, self.pushed = code, detail, pushed
+
+
+class Pushed(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Files for one gateway; those that it has beside them stay as they are."""
+
+    id: str  # the idempotency key, which whoever pushes chooses
+    gateway_id: str
+    number: int  # counted at the collector for each gateway; one below that the gateway knows is a replay
+    base: str  # digest of the configuration that this is a change of; "" whatever the gateway has now
+    packed: bytes  # see `pack_files`
+    confirm_s: float  # the collector must be reached within this, or the gateway reverts by itself
+    issued_ms: int
+    expires_ms: int  # from here on it is not begun with
+    issued_by: str
+    why: str
+
+    def __repr__(self) -> str:
+        return f"Pushed(id={self.id!r}, number={self.number}, {len(self.packed)} bytes)"
+
+
+class ConfigReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The data of an event that tells what came of a configuration."""
+
+    origin: Literal["on-site", "collector", "gateway"]
+    """Who wanted it; the gateway itself does when it reverts."""
+    by: str
+    why: str = ""
+    id: str = ""  # of a pushed one
+    version: int = 0  # of the gateway's own history
+    digest: str = ""  # of the configuration that runs after this
+    code: str = ""  # why not, for programs
+    detail: str = ""  # and for people
+    problems: list[str] = []  # mistakes with file, line and hint
+    added: list[str] = []  # devices, the first of them
+    removed: list[str] = []
+    changed: int = 0  # how many were changed
+    waits_for_a_start: list[str] = []  # sections
+    content: str = ""  # `told_files` of what runs after this; "" when it is too much
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """Of a whole configuration: SHA-256 in hex. Another name or byte of any file gives another one."""
+    return hashlib.sha256(
+        b"gatehouse configuration 1\x00" + _encoder.encode(sorted(files.items()))
+    ).hexdigest()
+
+
+def pack_files(files: Mapping[str, bytes]) -> bytes:
+    """All files in one piece, compressed. The same files give the same bytes."""
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(_encoder.encode(sorted(files.items())))
+
+
+def unpack_files(packed: bytes) -> dict[str, bytes]:
+    """What `pack_files` was given. Raise ConfigurationInvalid; never uses more memory than the limits allow.
+
+    The names may be anything: see `check_files`.
+    """
+    try:
+        # Said first, or a few bytes could ask for all the memory there is.
+        if not 0 <= zstandard.frame_content_size(packed) <= _MOST_UNPACKED:
+            raise ConfigurationInvalid(
+                "malformed", f"it does not say that it has below {_MOST_UNPACKED} bytes"
+            )
+        raw = zstandard.ZstdDecompressor().decompress(packed)
+        pairs = _files_decoder.decode(raw)
+    except (zstandard.ZstdError, msgspec.MsgspecError, RecursionError, MemoryError) as err:
+        raise ConfigurationInvalid("malformed", f"the files cannot be unpacked ({err})") from None
+    files = dict(pairs)
+    if len(files) != len(pairs):
+        raise ConfigurationInvalid("malformed", "the same file comes twice")
+    return files
+
+
+def check_files(files: Mapping[str, bytes]) -> None:
+    """Whether they may be pushed at all. Raise ConfigurationInvalid."""
+    if not files:
+        raise ConfigurationInvalid("malformed", "no file is in it")
+    if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
+        raise ConfigurationInvalid("malformed", f"more than {MOST_FILES} files or {MOST_BYTES} bytes")
+    for name in files:
+        if not FILE_NAME.fullmatch(name):
+            raise ConfigurationInvalid("malformed", f"{name[:100]!r} is no file of a configuration")
+
+
+def told_files(files: Mapping[str, bytes]) -> str:
+    """For an event: base64; "" when it is too much for one."""
+    packed = pack_files(files)
+    return base64.b64encode(packed).decode() if len(packed) <= MOST_TOLD_BYTES else ""
+
+
+def files_told(content: str) -> dict[str, bytes]:
+    """What `told_files` was given. Raise ConfigurationInvalid."""
+    try:
+        return unpack_files(base64.b64decode(content, validate=True))
+    except ValueError as err:
+        raise ConfigurationInvalid("malformed", str(err)) from None
+
+
+def sign_configuration(pushed: Pushed, key: CommandKey) -> bytes:
+    """The configuration as it travels."""
+    body = MAGIC + bytes([FORMAT]) + _encoder.encode(pushed)
+    return body + key.signature(_DOMAIN + body)
+
+
+def is_configuration(signed: bytes) -> bool:
+    """Whether it says of itself that it is one."""
+    return signed[: len(MAGIC)] == MAGIC
+
+
+def verify_configuration(signed: bytes, *, gateway_id: str, public_key: bytes, now_ms: int) -> Pushed:
+    """The configuration, once it is certain that the owner of `public_key` made it for this gateway, for now.
+
+    Its files are not unpacked yet. Raise ConfigurationInvalid.
+    """
+    if len(signed) > MAX_PUSHED_BYTES:
+        raise ConfigurationInvalid("malformed", f"{len(signed)} bytes; at most {MAX_PUSHED_BYTES}")
+    head, body = len(MAGIC), signed[:-_SIGNATURE_BYTES]
+    if not is_configuration(signed) or len(body) < head + 1:
+        raise ConfigurationInvalid("malformed", "not a configuration")
+    if signed[head] != FORMAT:
+        raise ConfigurationInvalid("unknown-version", f"format {signed[head]}; this gateway knows {FORMAT}")
+    try:
+        key = Ed25519PublicKey.from_public_bytes(public_key)
+        key.verify(signed[-_SIGNATURE_BYTES:], _DOMAIN + body)
+    except InvalidSignature:
+        raise ConfigurationInvalid(
+            "bad-signature", "changed on its way, or not made by the collector that this gateway belongs to"
+        ) from None
+    pushed = _decoded(body[head + 1 :])
+    if pushed.gateway_id != gateway_id:
+        raise ConfigurationInvalid("foreign-gateway", f"made for {pushed.gateway_id!r}, not {gateway_id!r}")
+    _check_times(pushed, now_ms)
+    return pushed
+
+
+def _decoded(body: bytes) -> Pushed:
+    try:
+        pushed = _decoder.decode(body)
+        is_canonical = _encoder.encode(pushed) == body
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as err:
+        raise ConfigurationInvalid("malformed", f"signed, but no configuration ({err})") from None
+    if not is_canonical or not ID.fullmatch(pushed.id) or pushed.number < 1:
+        raise ConfigurationInvalid("malformed", "signed, but not as a collector writes it")
+    return pushed
+
+
+def _check_times(pushed: Pushed, now_ms: int) -> None:
+    if pushed.issued_ms > now_ms + MAX_AHEAD_MS:
+        raise ConfigurationInvalid(
+            "from-the-future",
+            f"made at {utc_text(pushed.issued_ms)}, and here it is {utc_text(now_ms)}; set the clock",
+            pushed,
+        )
+    if not 0 < pushed.expires_ms - pushed.issued_ms <= LONGEST_LIFE_MS:
+        raise ConfigurationInvalid("malformed", "good for longer than any configuration may be", pushed)
+    if not SHORTEST_CONFIRM_S <= pushed.confirm_s <= LONGEST_CONFIRM_S:
+        raise ConfigurationInvalid("malformed", "its time to be confirmed is none", pushed)
+    if pushed.expires_ms <= now_ms:
+        raise ConfigurationInvalid(
+            EXPIRED, f"was good until {utc_text(pushed.expires_ms)}; nothing was changed", pushed
+        )
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Pushed)
+_files_decoder: msgspec.msgpack.Decoder[Sequence[tuple[str, bytes]]] = msgspec.msgpack.Decoder(
+    list[tuple[str, bytes]]
+)
