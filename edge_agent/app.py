@@ -3,30 +3,37 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 
 from edge_agent.boots import PREFIX
 from edge_agent.buffer.contract import BufferUnavailable
 from edge_agent.buffer.sqlite import SqliteBuffer
+from edge_agent.changes import Changes
 from edge_agent.config import Config
+from edge_agent.config.collectors import CollectorSettings
 from edge_agent.control.service import Control
 from edge_agent.fleet import Fleet
 from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
 from edge_agent.metrics import Metrics
+from edge_agent.reconfigure import Reconfigurer, describe_devices
 from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, Status
 from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.uplink.collector import Collector, Shared
+from edge_agent.uplink.collectors import Collectors
 from edge_agent.version import agent_version
-from models.inventory import DEVICE_DESCRIBED
 from models.reading import GATEWAY, Event
 from models.times import Clock
+
+BY_SIGNAL: Final = "a signal (SIGHUP)"
+"""Who has asked for a reload, where nobody can be told from another."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +48,16 @@ class Machine:
 
 
 async def run_agent(
-    config: Config, *, clock: Clock, stop: asyncio.Event, machine: Machine = Machine()
+    config: Config,
+    *,
+    clock: Clock,
+    stop: asyncio.Event,
+    machine: Machine = Machine(),
+    reload: asyncio.Event | None = None,
 ) -> None:
     """Poll, keep and deliver until `stop` is set; then finish what is under way and return.
 
+    Whenever `reload` is set, the configuration is read again, and `reload` is cleared.
     Raise NeedsAHuman when a person must decide before anything can run.
     """
     settings = config.settings
@@ -57,7 +70,7 @@ async def run_agent(
     ) as buffer:
         sink = BufferSink(buffer, timekeeper.clock)
         await timekeeper.begin(await buffer.marks(PREFIX), lambda marks: sink.put([], marks))
-        await _Agent(config, buffer, sink, timekeeper, machine).run(stop)
+        await _Agent(config, buffer, sink, timekeeper, machine).run(stop, reload or asyncio.Event())
 
 
 class _Agent:
@@ -67,7 +80,7 @@ class _Agent:
         self, config: Config, buffer: SqliteBuffer, sink: BufferSink, timekeeper: Timekeeper, machine: Machine
     ) -> None:
         clock = timekeeper.clock
-        self._config, self._buffer, self._sink, self._clock = config, buffer, sink, clock
+        self._buffer, self._sink, self._clock = buffer, sink, clock
         self._timekeeper = timekeeper
         self._started_ms = clock.now_ms()
         self._metrics = Metrics()
@@ -79,39 +92,38 @@ class _Agent:
             on_poll=self._metrics.polled,
             on_missed=lambda bus, count: self._metrics.missed_polls.labels(bus).inc(count),
         )
+        self._reconfigurer = Reconfigurer(
+            self._fleet, sink=sink, clock=clock, on_changed=self._follow, on_told=self._hurry
+        )
         self._control = Control(
-            config,
-            lambda: self._fleet.buses,
+            self._fleet,
+            self._reconfigurer,
             buffer=buffer,
             sink=sink,
             clock=clock,
             is_time_known=lambda: timekeeper.is_set,
             on_told=self._hurry,
         )
-        shared = Shared(config.state_dir, buffer, timekeeper, machine.judges_certificates)
-        self._collectors = [
-            Collector(
-                settings,
-                shared,
-                ended=self._polls_ended,
-                on_delivered=partial(self._metrics.delivered, settings.name),
-                services=[self._control.fetch],
-            )
-            for settings in config.collectors
-        ]
+        self._shared = Shared(config.state_dir, buffer, timekeeper, machine.judges_certificates)
+        self._collectors = Collectors(config.collectors, self._make_collector, self._polls_ended)
+        self._pages_served = contextlib.AsyncExitStack()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        async with self._health():
+    async def run(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
+        async with self._pages_served:
+            _log.info("reading %d devices", len(self._fleet.config.settings.devices))
+            await self._serve_pages()
             await self._sink.put(self._opening_events())
+            await self._reconfigurer.begin()
             async with asyncio.TaskGroup() as tasks:
                 keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
                 keep_time = tasks.create_task(self._timekeeper.run(self._sink.put), name="time")
-                for collector in self._collectors:
-                    tasks.create_task(collector.run(), name=f"collector {collector.name}")
+                tasks.create_task(self._collectors.run(), name="collectors")
                 control = tasks.create_task(supervised(self._control.run, self._polls_ended), name="control")
                 fleet = tasks.create_task(self._fleet.run(), name="buses")
+                signals = tasks.create_task(self._follow_signals(reload), name="reload")
                 await stop.wait()
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
+                signals.cancel()
                 await self._control.finish()
                 self._fleet.stop()
                 await fleet
@@ -123,37 +135,52 @@ class _Agent:
         counts = await self._buffer.counts()
         _log.info("stopped; %d readings and events wait for the next start", counts.pending)
 
-    @contextlib.asynccontextmanager
-    async def _health(self) -> AsyncIterator[None]:
-        """The pages, for as long as the block runs. Meters are read without them too."""
-        health = self._config.settings.health
-        async with contextlib.AsyncExitStack() as pages:
-            _log.info("reading %d devices", len(self._config.settings.devices))
-            try:
-                port = await pages.enter_async_context(serve_health(health.host, health.port, self._pages()))
-            except PortTaken as err:
-                _log.error("%s", err)
-            else:
-                _log.info("status on http://%s:%d/status", health.host, port)
-            yield
+    async def _serve_pages(self) -> None:
+        """In place of those that are served now, if any. Meters are read without them too."""
+        await self._pages_served.aclose()
+        health = self._fleet.config.settings.health
+        try:
+            serving = serve_health(health.host, health.port, self._pages())
+            port = await self._pages_served.enter_async_context(serving)
+        except PortTaken as err:
+            _log.error("%s", err)
+        else:
+            _log.info("status on http://%s:%d/status", health.host, port)
+
+    async def _follow_signals(self, reload: asyncio.Event) -> None:
+        while True:
+            await reload.wait()
+            reload.clear()
+            await self._reconfigurer.reload(by=BY_SIGNAL)
+
+    async def _follow(self, changes: Changes) -> None:
+        """Bring to the new configuration what the fleet does not."""
+        if "health" in changes.sections:
+            await self._serve_pages()
+        await self._collectors.use(self._fleet.config.collectors)
+
+    def _make_collector(self, settings: CollectorSettings) -> Collector:
+        return Collector(
+            settings,
+            self._shared,
+            ended=self._polls_ended,
+            on_delivered=partial(self._metrics.delivered, settings.name),
+            services=[self._control.fetch],
+        )
 
     def _hurry(self) -> None:
         """Whoever has given a command waits for what came of it."""
-        for collector in self._collectors:
-            collector.hurry()
+        self._collectors.hurry()
 
     def _opening_events(self) -> list[Event]:
         """That the agent has started, and what its devices are."""
-        settings, now_ms = self._config.settings, self._clock.now_ms()
+        config, now_ms = self._fleet.config, self._clock.now_ms()
+        settings = config.settings
         facts = {"version": agent_version(), "devices": len(settings.devices), "buses": len(settings.buses)}
-        told = [(GATEWAY, "agent.started", facts)]
-        for device in settings.devices:
-            description = msgspec.to_builtins(self._config.description_of(device))
-            told.append((device.id, DEVICE_DESCRIBED, description))
-        return [
-            Event(device_id=device_id, kind=kind, data=data, measured_ms=now_ms, received_ms=now_ms)
-            for device_id, kind, data in told
-        ]
+        started = Event(
+            device_id=GATEWAY, kind="agent.started", data=facts, measured_ms=now_ms, received_ms=now_ms
+        )
+        return [started, *describe_devices(config, [device.id for device in settings.devices], now_ms)]
 
     def _pages(self) -> Pages:
         return {

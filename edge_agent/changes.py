@@ -43,12 +43,15 @@ class Changes:
 
     @property
     def is_nothing(self) -> bool:
-        return self == Changes()
+        return self == NO_CHANGES
 
     @property
     def waits_for_a_start(self) -> tuple[str, ...]:
         """Sections whose change is not followed before the next start."""
         return tuple(name for name in self.sections if name in AT_THE_START)
+
+
+NO_CHANGES: Final = Changes()
 
 
 def find_changes(old: Config, new: Config, *, living: Collection[str]) -> Changes:
@@ -83,11 +86,16 @@ def find_changes(old: Config, new: Config, *, living: Collection[str]) -> Change
         sections=tuple(
             name
             for name in type(new.settings).model_fields
-            if name not in ("buses", "devices", "devices_csv")
-            and getattr(old.settings, name) != getattr(new.settings, name)
+            if name not in ("buses", "devices", "devices_csv") and _section(old, name) != _section(new, name)
         )
         + (("report",) if old.report_rules != new.report_rules else ()),
     )
+
+
+def _section(config: Config, name: str) -> Any:
+    """What it says. Which folder own profiles are in shows in the devices, if at all."""
+    section = getattr(config.settings, name)
+    return section.model_copy(update={"profiles_dir": None}) if name == "gateway" else section
 
 
 def _buses(config: Config) -> dict[str, tuple[BusSection, dict[str, DeviceSection]]]:

@@ -64,6 +64,10 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "command.done": ("命令已执行", "Command done"),
     "command.refused": ("命令被拒绝", "Command refused"),
     "command.failed": ("命令失败", "Command failed"),
+    "config.applied": ("配置已生效", "Configuration applied"),
+    "config.tried": ("配置试用中", "Configuration on trial"),
+    "config.reverted": ("配置已撤回", "Configuration taken back"),
+    "config.refused": ("配置被拒绝", "Configuration refused"),
 }
 
 _FACTS: Final[dict[str, tuple[str, str]]] = {

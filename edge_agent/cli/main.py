@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from edge_agent.cli.config import Why, configs
 from edge_agent.cli.doors import doors
 from edge_agent.cli.options import HERE, Config, Device, Json
 from edge_agent.cli.profiles import profiles
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(scans, name="scan")
 app.add_typer(profiles, name="profiles")
 app.add_typer(doors, name="door")
+app.add_typer(configs, name="config")
 
 
 class Level(StrEnum):
@@ -92,6 +94,18 @@ def run(
     from edge_agent.commands.running import run as run_
 
     show(lambda: run_(config, level=log_level.value, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def reload(why: Why = "", config: Config = HERE, as_json: Json = False) -> None:
+    """Let the running agent take over the configuration as it is now; it touches only what changed.
+
+    Exit code 1: the file has mistakes, and nothing was changed.
+    """
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.config import reload as run
+
+    show(lambda: run(config, why=why), as_json=as_json)
 
 
 @app.command()

@@ -30,12 +30,13 @@ def run(path: Path, *, level: str, as_json: bool) -> Answer:
 
 
 async def _until_signal(config: Config) -> None:
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     machine = Machine(is_synchronised, boot_id(), judges_certificates=True)
-    await run_agent(config, clock=real_clock(), stop=stop, machine=machine)
+    await run_agent(config, clock=real_clock(), stop=stop, machine=machine, reload=reload)
 
 
 def _log_to_stderr(level: str, *, as_json: bool) -> None:

@@ -3,9 +3,13 @@
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_agent.commands.answer import Answer
 from models.errors import NeedsAHuman
+
+if TYPE_CHECKING:
+    from edge_agent.config import Config
 
 SAMPLE = "gateway.yaml"
 
@@ -36,7 +40,11 @@ def check(path: Path) -> Answer:
     """All mistakes of a configuration are raised; what is right is summed up."""
     from edge_agent.config import load_config
 
-    config = load_config(path)
+    return summed_up(path, load_config(path))
+
+
+def summed_up(path: Path, config: "Config") -> Answer:
+    """What a configuration without mistakes has."""
     devices = config.settings.devices
     a_minute = sum(len(config.profile_of(device).points) * 60 / device.period_s for device in devices)
     unverified = sorted(name for name, profile in config.profiles.items() if not profile.verified)

@@ -90,12 +90,12 @@ def load_config(path: Path) -> Config:
     return check_bundle(path, read_bundle(path))
 
 
-def check_bundle(path: Path, files: Mapping[str, bytes]) -> Config:
+def check_bundle(path: Path, files: Mapping[str, bytes], *, called: str = "") -> Config:
     """As `load_config`, of files as `read_bundle` has them, which may be others than those beside `path`.
 
-    Those that are not given are read from there.
+    Those that are not given are read from there. `called` is the main file in messages, if it is not `path`.
     """
-    document = parse_document(files[MAIN], file=str(path))
+    document = parse_document(files[MAIN], file=called or str(path))
     settings = document.validate(ConfigFile)
     in_list: list[tuple[int, DeviceSection]] = []
     problems: list[Problem] = []

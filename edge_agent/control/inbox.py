@@ -1,7 +1,7 @@
 """Takes signed commands: what is not for here and now, or not allowed here, is refused and told of."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from drivers.contract import Sink
@@ -18,10 +18,15 @@ _log = logging.getLogger(__name__)
 
 
 class Inbox:
-    """For one identity. What the collector may have done is `allowed`."""
+    """For one identity. What the collector may have done is `allowed`, at the moment."""
 
     def __init__(
-        self, identity: Identity, allowed: Collection[Group], executor: Executor, sink: Sink, clock: Clock
+        self,
+        identity: Identity,
+        allowed: Callable[[], Collection[Group]],
+        executor: Executor,
+        sink: Sink,
+        clock: Clock,
     ) -> None:
         self._identity, self._allowed, self._executor = identity, allowed, executor
         self._sink, self._clock = sink, clock
@@ -54,7 +59,7 @@ class Inbox:
         if action is None:
             detail = f"this gateway knows no action {command.action[:60]!r}; update edge-agent"
             await self._executor.refuse(as_given, "unknown-action", detail)
-        elif action.group not in self._allowed:
+        elif action.group not in self._allowed():
             detail = f"gateway.yaml does not allow it: commands.allow lacks {action.group}"
             await self._executor.refuse(as_given, "not-allowed", detail)
         else:

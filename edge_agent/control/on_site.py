@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from drivers.contract import Exchange
+from edge_agent.reconfigure import Reloaded
 from models.command import Outcome
 from models.errors import NeedsAHuman
 from models.reading import Reading
@@ -30,12 +31,13 @@ _NO_LOGIN: Final = 0xFFFF_FFFF
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is wanted of a device. Arguments may be secret: no `repr` shows them."""
+    """What is wanted of a device, or of the agent. Arguments may be secret: no `repr` shows them."""
 
-    do: Literal["act", "read"]
-    device: str
+    do: Literal["act", "read", "reload"]
+    device: str = ""
     action: str = ""
     arguments: dict[str, Any] = {}
+    why: str = ""  # of a change, for the record
 
     def __repr__(self) -> str:
         return f"Question(do={self.do!r}, device={self.device!r}, action={self.action!r})"
@@ -51,6 +53,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcome: Outcome | None = None
     readings: list[Reading] = []
     exchanges: list[Exchange] = []
+    reloaded: Reloaded | None = None
 
 
 class Peer(NamedTuple):

@@ -2,25 +2,28 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Final
 
 from edge_agent.buffer.contract import Buffer
 from edge_agent.buses.contract import AskedBus, Bus
-from edge_agent.config import Config
 from edge_agent.control.executor import Executor
 from edge_agent.control.fetch import Asking, Fetcher
 from edge_agent.control.inbox import Inbox
 from edge_agent.control.on_site import SOCKET, Answer, Peer, Question, serve_on_site
 from edge_agent.control.orders import Ended, Order
+from edge_agent.fleet import Fleet
 from edge_agent.identity.folder import Identity
+from edge_agent.reconfigure import Reconfigurer
 from edge_agent.sink import BufferSink
-from models.actions import ArgumentsWrong, checked_arguments
+from models.actions import ArgumentsWrong, Group, checked_arguments
 from models.errors import GatehouseError
 from models.times import Clock
 
 ON_SITE_LIFE_MS: Final = 120_000
 """How long somebody who stands at the device waits. A bus that hangs is let go after as long."""
+
+MOST_WHY: Final = 500  # characters that a reason may have
 
 LAST_COMMAND_S: Final = 1.0  # in real time, for one that is being done when the agent is to stop
 _STEP_S: Final = 0.02
@@ -31,8 +34,8 @@ class Control:
 
     def __init__(
         self,
-        config: Config,
-        buses: Callable[[], Sequence[Bus]],
+        fleet: Fleet,
+        reconfigurer: Reconfigurer,
         *,
         buffer: Buffer,
         sink: BufferSink,
@@ -41,26 +44,32 @@ class Control:
         on_told: Callable[[], None],
     ) -> None:
         """`on_told` is called when there is news of a command for the collector."""
-        self._config, self._sink, self._clock = config, sink, clock
+        self._fleet, self._reconfigurer = fleet, reconfigurer
+        self._sink, self._clock = sink, clock
         self._is_time_known = is_time_known
-        self._buses = buses
         self._begun = asyncio.Event()
         self._executor = Executor(
-            buses, note=lambda marks: buffer.append([], marks), sink=sink, clock=clock, on_told=on_told
+            lambda: fleet.buses,
+            note=lambda marks: buffer.append([], marks),
+            sink=sink,
+            clock=clock,
+            on_told=on_told,
         )
 
     async def run(self) -> None:
         await self._executor.begin()
         self._begun.set()
-        async with serve_on_site(self._config.state_dir / SOCKET, self._answer):
+        async with serve_on_site(self._fleet.config.state_dir / SOCKET, self._answer):
             await self._executor.run()
 
     async def fetch(self, identity: Identity, connection: Asking) -> None:
         """Take what a collector has to give, for ever."""
         await self._begun.wait()
-        allowed = self._config.settings.commands.allow
-        inbox = Inbox(identity, allowed, self._executor, self._sink, self._clock)
+        inbox = Inbox(identity, self._allowed, self._executor, self._sink, self._clock)
         await Fetcher(connection, inbox, clock=self._clock, is_time_known=self._is_time_known).run()
+
+    def _allowed(self) -> Collection[Group]:
+        return self._fleet.config.settings.commands.allow
 
     async def finish(self) -> None:
         """Begin nothing more, and give what is being done a moment to end."""
@@ -71,13 +80,15 @@ class Control:
             await asyncio.sleep(_STEP_S)
 
     async def _answer(self, question: Question, peer: Peer) -> Answer:
+        if question.do == "reload":
+            return Answer(reloaded=await self._reconfigurer.reload(by=peer.name, why=question.why[:MOST_WHY]))
         bus = self._executor.bus_of(question.device)
         if bus is None:
             return Answer(
                 error=f"the running agent has no device '{question.device}'; "
-                "after a change of its configuration, restart it",
+                "after a change of its configuration: edge-agent reload",
                 code="no-such-device",
-                buses=[bus.bus for bus in self._buses()],
+                buses=[bus.bus for bus in self._fleet.buses],
             )
         if question.do == "read":
             return await _read(bus, question.device)

@@ -69,9 +69,16 @@ class Collector:
         self._identity: Identity | None = None
         self._obstacle = ""  # why there is no connection at all
         self._uplink: Uplink | None = None
+        self._another_way = asyncio.Event()
 
     async def run(self) -> None:
         await supervised(self._belong, self._ended)
+
+    def use(self, settings: CollectorSettings) -> None:
+        """Where they are others: a new connection, by these. What waits to be sent, waits for it."""
+        if settings != self._settings:
+            self._settings = settings
+            self._another_way.set()
 
     def hurry(self) -> None:
         """Send what is there now, for somebody waits for it."""
@@ -104,6 +111,7 @@ class Collector:
     async def _belong(self) -> None:
         """Send with the identity that is on disk until another is there, or until the last upload."""
         shared = self._shared
+        self._another_way.clear()
         stamp = identity_stamp(shared.state_dir, self.name)
         self._identity, self._uplink = None, None
         try:
@@ -113,7 +121,7 @@ class Collector:
             if str(err) != self._obstacle:
                 _log.warning("readings are kept but not sent: %s", err)
             self._obstacle = str(err)
-            await first_of(self._another_identity(stamp), self._ended.wait(), asyncio.sleep(LOOK_AGAIN_S))
+            await first_of(self._another(stamp), self._ended.wait(), asyncio.sleep(LOOK_AGAIN_S))
             return
         self._obstacle = ""
         if identity.has_expired:
@@ -125,13 +133,17 @@ class Collector:
             services = [
                 supervised(partial(service, identity, questions), self._ended) for service in self._services
             ]
-            await first_of(uplink.run(), self._another_identity(stamp), self._ended.wait(), *services)
+            await first_of(uplink.run(), self._another(stamp), self._ended.wait(), *services)
             if self._ended.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LAST_UPLOAD_S):
                         await uplink.flush()
         finally:
             await carrier.close()
+
+    async def _another(self, stamp: tuple[int, int] | None) -> None:
+        """Return when there is another identity, or another way to the collector."""
+        await first_of(self._another_identity(stamp), self._another_way.wait())
 
     async def _another_identity(self, stamp: tuple[int, int] | None) -> None:
         """Return when `edge-agent enroll` has been at work."""

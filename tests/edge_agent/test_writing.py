@@ -121,6 +121,6 @@ async def test_a_device_that_the_running_agent_does_not_know_yet_is_not_opened_b
         more = text.replace("meter-01, bus: rack, unit: 7", "meter-02, bus: rack, unit: 7")
         building.config.file.write_text(more)
         code, told = await typed(building, "read", "meter-02")
-        assert (code, "restart it" in told["error"]) == (1, True)
+        assert (code, "edge-agent reload" in told["error"]) == (1, True)
         code, told = await typed(building, "write", "meter-02", "setpoint_c", "20")
-        assert (code, "restart it" in told["error"]) == (1, True)
+        assert (code, "edge-agent reload" in told["error"]) == (1, True)

@@ -77,7 +77,7 @@ async def a_gateway(
     bus = ObedientBus()
     executor = executor_on(buffer, bus, clock=clock.clock)
     sink = BufferSink(buffer, clock.clock)
-    inbox = Inbox(identity, allowed, executor, sink, clock.clock)
+    inbox = Inbox(identity, lambda: allowed, executor, sink, clock.clock)
     await executor.begin()
     running = asyncio.create_task(executor.run())
     try:
