@@ -13,6 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert
 
+from collector.identity.keyring import Keyring
 from collector.intake.service import Intake
 from collector.store import schema
 from collector.store.engine import Store
@@ -153,7 +154,7 @@ async def _take_in(
                     ends_ms=now_ms,
                 )
             )
-        async with Intake(store, [key], clock) as intake:
+        async with Intake(store, Keyring.of(key), clock) as intake:
             header: Header = read_header(bodies[0])
             await intake.accept_key(package, header.key_id, GATEWAY)
             began = time.perf_counter()

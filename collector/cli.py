@@ -15,10 +15,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+keys = typer.Typer(help="The keys that gateways seal to.", no_args_is_help=True)
 sites = typer.Typer(help="The buildings that gateways belong to.", no_args_is_help=True)
 api_tokens = typer.Typer(help="Tokens for programs and people that read or act.", invoke_without_command=True)
 gateways = typer.Typer(help="The gateways that were enrolled.", invoke_without_command=True)
 app.add_typer(sites, name="site")
+app.add_typer(keys, name="keys")
 app.add_typer(api_tokens, name="api-token")
 app.add_typer(gateways, name="gateways")
 
@@ -73,6 +75,9 @@ def add_site(
     code: str,
     name: str,
     timezone: Annotated[str | None, typer.Option(help="Such as Asia/Shanghai, the default.")] = None,
+    suite: Annotated[
+        str, typer.Option(help="How its gateways seal: standard, or gm (SM2, SM3, SM4) under GB/T 39786.")
+    ] = "standard",
     folder: Dir = HERE,
     as_json: Json = False,
 ) -> None:
@@ -80,7 +85,7 @@ def add_site(
     from collector.commands.answer import show
     from collector.commands.sites import add_site as run
 
-    show(lambda: run(folder, code, name, timezone=timezone), as_json=as_json)
+    show(lambda: run(folder, code, name, timezone=timezone, suite=suite), as_json=as_json)
 
 
 @sites.command("list")
@@ -90,6 +95,19 @@ def list_sites(folder: Dir = HERE, as_json: Json = False) -> None:
     from collector.commands.sites import list_sites as run
 
     show(lambda: run(folder), as_json=as_json)
+
+
+@keys.command("rotate")
+def rotate_keys(
+    suite: Annotated[str, typer.Option(help="Of which suite: standard or gm.")] = "standard",
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Let gateways seal to a new key; they learn it with their next receipts, and nothing is refused."""
+    from collector.commands.answer import show
+    from collector.commands.keys import rotate as run
+
+    show(lambda: run(folder, suite), as_json=as_json)
 
 
 @app.command()

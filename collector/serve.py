@@ -120,7 +120,7 @@ async def run_collector(
     """
     settings = load_settings(folder)
     home = Home(folder)
-    authority, private_key, command_key = home.authority(), home.private_key(), home.commanding_key()
+    authority, keyring, command_key = home.authority(), home.keyring(), home.commanding_key()
     lives = settings.certificates.lives
     home.ensure_server_certificate(settings.server_names(), datetime.now(UTC), lives.server)
     async with contextlib.AsyncExitStack() as opened:
@@ -129,9 +129,7 @@ async def run_collector(
         loops: list[JobLoop] = []
         live = LiveHub(store)
         desk = CommandDesk(store, clock, command_key)
-        intake = await opened.enter_async_context(
-            Intake(store, [private_key], clock, real_now_ms=real_now_ms)
-        )
+        intake = await opened.enter_async_context(Intake(store, keyring, clock, real_now_ms=real_now_ms))
         app = create_app(
             store,
             clock,
@@ -141,7 +139,7 @@ async def run_collector(
             enrolment=Enrolment(
                 store,
                 authority,
-                private_key.public_bytes(),
+                keyring,
                 command_key.public_bytes(),
                 lives=lives,
                 now_ms=real_now_ms,

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 from typing import Final, Literal
 
 import msgspec
@@ -38,6 +39,15 @@ class Code:
     BUSY: Final = "busy"  # 503 with Retry-After
 
 
+class Sm2Key(BaseModel):
+    """The key by which a gateway of the suite `gm` will sign, and that it has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    public_key: str = Field(max_length=100, description="base64 of the point, 65 bytes")
+    proof: str = Field(max_length=100, description="base64 of its signature over `sm2_key_statement`")
+
+
 class EnrollRequest(BaseModel):
     """Asks for a certificate. The secret is that of the token; the key never leaves the gateway."""
 
@@ -49,6 +59,7 @@ class EnrollRequest(BaseModel):
     seal_key: str = Field(
         max_length=100, description="base64 of the X25519 key that secrets in commands are sealed to"
     )
+    sm2_key: Sm2Key | None = Field(default=None, description="of a gateway that can use SM2")
 
 
 class EnrollResponse(BaseModel):
@@ -57,7 +68,11 @@ class EnrollResponse(BaseModel):
     gateway_id: str
     site_code: str
     certificate_pem: str
-    collector_key: str = Field(description="base64 of the hybrid public key that content keys are sealed to")
+    suite: str = Field(description="the suite by which envelopes are to be sealed: standard or gm")
+    collector_key: str = Field(description="base64 of the public key that content keys are sealed to")
+    collector_key_proof: str = Field(
+        description="base64 of the CA's signature (ECDSA, SHA-256) over `collector_key_statement`"
+    )
     command_key: str = Field(description="base64 of the Ed25519 key that signs commands")
     command_key_proof: str = Field(
         description="base64 of the CA's signature (ECDSA, SHA-256) over `command_key_statement`"
@@ -98,6 +113,32 @@ def next_key_statement(gateway_id: str, new_key: bytes) -> bytes:
     return b"gatehouse next key 1\x00" + gateway_id.encode() + b"\x00" + new_key
 
 
+class CollectorKeyOffer(BaseModel):
+    """The key that content keys are to be sealed to from now on, for one gateway."""
+
+    suite: str = Field(description="always that of the gateway's enrolment")
+    collector_key: str = Field(description="base64")
+    collector_key_proof: str = Field(description="as in the answer to an enrolment")
+
+
+def collector_key_statement(gateway_id: str, suite: str, collector_key: bytes) -> bytes:
+    """What the CA signs, so that who has only the server's key cannot make anybody seal to another key."""
+    return b"\x00".join((b"gatehouse collector key 1", gateway_id.encode(), suite.encode(), collector_key))
+
+
+def collector_key_name(collector_key: bytes) -> str:
+    """By which a receipt names the key that content keys are to be sealed to."""
+    return hashlib.sha256(collector_key).hexdigest()[:16]
+
+
+def sm2_key_statement(certified_key: bytes, sm2_key: bytes) -> bytes:
+    """What a gateway signs with its SM2 key, so that it cannot give another's for its own.
+
+    `certified_key` is the key of its certificate request, as `models.signing.key_bytes` gives it.
+    """
+    return b"gatehouse sm2 key 1\x00" + certified_key + sm2_key
+
+
 def command_key_statement(gateway_id: str, command_key: bytes) -> bytes:
     """What the CA signs, so that who has only the server's key cannot make anybody obey another key."""
     return b"gatehouse command key 1\x00" + gateway_id.encode() + b"\x00" + command_key
@@ -125,13 +166,16 @@ class Receipt(BaseModel):
 
     epoch: str = Field(description="hex")
     number: int
-    digest: str = Field(description="SHA-256 of the envelope as received, hex")
+    digest: str = Field(description="of the envelope as received, by its suite (SHA-256 or SM3), hex")
     stored: int = Field(description="sequence numbers of this batch, for each of which the collector has all")
     already: bool = Field(description="the batch was stored before; this time nothing changed")
     quarantined: list[Quarantined]
     high_water: int = Field(description="every sequence number of the epoch up to this one is stored")
     missing: list[tuple[int, int]] = Field(
         description="first and last sequence numbers not yet stored, at most 100"
+    )
+    collector_key: str = Field(
+        default="", description="`collector_key_name` of what content keys are to be sealed to from now on"
     )
 
 

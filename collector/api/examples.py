@@ -14,6 +14,7 @@ GATEWAY: dict[str, Any] = {
     "revoked_at": None,
     "last_seen_at": "2025-11-03T00:00:58.120Z",
     "clock_skew_ms": -12,
+    "suite": "standard",
 }
 
 DEVICE: dict[str, Any] = {

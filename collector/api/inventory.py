@@ -100,6 +100,7 @@ def _gateway_item(row: Row[Any], caller: Caller, now_ms: int) -> GatewayItem:
         revoked_at=moment_or_none(row.revoked_ms),
         last_seen_at=moment_or_none(row.last_seen_ms),
         clock_skew_ms=row.clock_skew_ms,
+        suite=row.suite,
     )
 
 

@@ -59,6 +59,7 @@ class GatewayItem(BaseModel):
     revoked_at: Moment | None
     last_seen_at: Moment | None = Field(description="when its last batch was accepted")
     clock_skew_ms: int | None = Field(description="the gateway's clock minus the collector's")
+    suite: Literal["standard", "gm"] = Field(description="how it seals its batches")
 
 
 class DeviceItem(BaseModel):

@@ -122,6 +122,7 @@ def list_gateways(folder: Path) -> Answer:
                 columns.state,
                 columns.last_seen_ms,
                 columns.clock_skew_ms,
+                columns.suite,
             )
             .join_from(gateway, site)
             .order_by(site.c.code, columns.name, columns.id)
@@ -136,6 +137,7 @@ def list_gateways(folder: Path) -> Answer:
                 "state": row.state,
                 "last_seen": None if row.last_seen_ms is None else utc_text(row.last_seen_ms),
                 "clock_skew_ms": row.clock_skew_ms,
+                "suite": row.suite,
             }
             for row in rows
         ]

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 
+from cryptography.exceptions import InvalidSignature
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,11 +18,22 @@ from collector.identity.ca import (
     RequestRefused,
 )
 from collector.identity.gateways import ACTIVE, add_key, at, certificate_of, note_change, pem_of
+from collector.identity.keyring import Keyring
 from collector.identity.tokens import Admission, spend_enrollment_secret, spent_enrollment_secret
 from collector.store.engine import Store
 from collector.store.schema import gateway
-from models.protocol import EnrollRequest, EnrollResponse, command_key_statement
+from models.envelope import GM, Suite, suite_named
+from models.protocol import (
+    CollectorKeyOffer,
+    EnrollRequest,
+    EnrollResponse,
+    Sm2Key,
+    collector_key_statement,
+    command_key_statement,
+    sm2_key_statement,
+)
 from models.sealing import SEAL_KEY_BYTES, is_usable
+from models.sm2 import Sm2PublicKey
 
 
 def real_now_ms() -> int:
@@ -35,16 +47,16 @@ class Enrolment:
         self,
         store: Store,
         authority: CertificateAuthority,
-        collector_key: bytes,
+        keyring: Keyring,
         command_key: bytes,
         *,
         lives: Lives = DEFAULT_LIVES,
         now_ms: Callable[[], int] = real_now_ms,
     ) -> None:
-        """With the public keys that gateways seal to, and that they obey."""
+        """With the keys that gateways seal to, and the public one of what they obey."""
         self._store = store
         self._authority = authority
-        self._collector_key = base64.b64encode(collector_key).decode()
+        self._keyring = keyring
         self._command_key = command_key
         self._lives, self._now_ms = lives, now_ms
 
@@ -61,22 +73,33 @@ class Enrolment:
             spent = await spent_enrollment_secret(connection, request.secret, now_ms=now_ms)
             if spent is not None:
                 gateway_id, admission = spent
-                certificate = await _admitted(connection, gateway_id, wanted.key, seal_key)
+                sm2_key = _sm2_key(request.sm2_key, wanted, admission)
+                certificate = await _admitted(connection, gateway_id, wanted.key, seal_key, sm2_key)
                 if certificate is not None:
                     return self._answer(gateway_id, admission, certificate)
-            return await self._admit(connection, request.secret, wanted, seal_key, now_ms)
+            return await self._admit(connection, request, wanted, seal_key, now_ms)
 
     async def _admit(
-        self, connection: AsyncConnection, secret: str, wanted: GatewayRequest, seal_key: bytes, now_ms: int
+        self,
+        connection: AsyncConnection,
+        request: EnrollRequest,
+        wanted: GatewayRequest,
+        seal_key: bytes,
+        now_ms: int,
     ) -> EnrollResponse:
         gateway_id = f"gw-{secrets.token_hex(6)}"
-        admission = await spend_enrollment_secret(connection, secret, gateway_id=gateway_id, now_ms=now_ms)
+        admission = await spend_enrollment_secret(
+            connection, request.secret, gateway_id=gateway_id, now_ms=now_ms
+        )
+        sm2_key = _sm2_key(request.sm2_key, wanted, admission)
         await connection.execute(
             insert(gateway).values(
                 id=gateway_id,
                 site_id=admission.site_id,
                 name=admission.gateway_name,
                 state=ACTIVE,
+                suite=admission.suite.name,
+                sm2_key=sm2_key,
                 seal_key=seal_key,
                 enrolled_ms=now_ms,
             )
@@ -89,24 +112,66 @@ class Enrolment:
         return self._answer(gateway_id, admission, der)
 
     def _answer(self, gateway_id: str, admission: Admission, certificate: bytes) -> EnrollResponse:
+        offer = self._offer(gateway_id, admission.suite)
         return EnrollResponse(
             gateway_id=gateway_id,
             site_code=admission.site_code,
             certificate_pem=pem_of(certificate),
-            collector_key=self._collector_key,
+            suite=offer.suite,
+            collector_key=offer.collector_key,
+            collector_key_proof=offer.collector_key_proof,
             command_key=base64.b64encode(self._command_key).decode(),
             command_key_proof=base64.b64encode(
                 self._authority.vouch(command_key_statement(gateway_id, self._command_key))
             ).decode(),
         )
 
+    async def collector_key(self, gateway_id: str) -> CollectorKeyOffer:
+        """What a gateway that is known is to seal content keys to from now on."""
+        async with self._store.read() as connection:
+            query = select(gateway.c.suite).where(gateway.c.id == gateway_id)
+            suite = (await connection.execute(query)).scalar_one()
+        return self._offer(gateway_id, suite_named(suite))
+
+    def _offer(self, gateway_id: str, suite: Suite) -> CollectorKeyOffer:
+        key = self._keyring.current(suite).public_bytes()
+        proof = self._authority.vouch(collector_key_statement(gateway_id, suite.name, key))
+        return CollectorKeyOffer(
+            suite=suite.name,
+            collector_key=base64.b64encode(key).decode(),
+            collector_key_proof=base64.b64encode(proof).decode(),
+        )
+
+
+def _sm2_key(given: Sm2Key | None, request: GatewayRequest, admission: Admission) -> bytes | None:
+    """The point, once its sender has shown that the key is its own; None where the site wants none."""
+    if admission.suite is not GM:
+        return None
+    if given is None:
+        raise RequestRefused(
+            "the site seals with SM2, which this gateway cannot use; install OpenSSL 3 with SM2 on it "
+            "(Debian: apt install libssl3), then enrol with the same token"
+        )
+    try:
+        key = Sm2PublicKey(base64.b64decode(given.public_key, validate=True))
+        proof = base64.b64decode(given.proof, validate=True)
+        key.verify(proof, sm2_key_statement(request.key, key.to_bytes()))
+    except ValueError as err:  # binascii.Error is one
+        raise RequestRefused(f"the SM2 key is none: {err}") from None
+    except InvalidSignature:
+        raise RequestRefused("the SM2 key is not shown to be the sender's own") from None
+    return key.to_bytes()
+
 
 async def _admitted(
-    connection: AsyncConnection, gateway_id: str, public_key: bytes, seal_key: bytes
+    connection: AsyncConnection, gateway_id: str, public_key: bytes, seal_key: bytes, sm2_key: bytes | None
 ) -> bytes | None:
     """The certificate of a gateway that was admitted with just these keys, and still is."""
     query = select(gateway.c.id).where(
-        gateway.c.id == gateway_id, gateway.c.seal_key == seal_key, gateway.c.state == ACTIVE
+        gateway.c.id == gateway_id,
+        gateway.c.seal_key == seal_key,
+        gateway.c.sm2_key.is_not_distinct_from(sm2_key),
+        gateway.c.state == ACTIVE,
     )
     if (await connection.execute(query)).one_or_none() is None:
         return None

@@ -1,17 +1,21 @@
 """The folder of one collector: which file is what, and that its secrets are readable by nobody else."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 
 from collector.identity.ca import DEFAULT_LIVES, CertificateAuthority, KeyPair, general_name
+from collector.identity.keyring import Keyring
 from models.command import CommandKey
-from models.envelope import CollectorPrivateKey
+from models.envelope import STANDARD, SUITES, CollectorPrivateKey, Suite
 from models.errors import NeedsAHuman
+
+_BEFORE: Final = ".before-"
 
 
 class HomeUnusable(NeedsAHuman):
@@ -41,9 +45,9 @@ class Home:
         """With its key in the same file, so that both are always replaced together."""
         return self.folder / "server.pem"
 
-    @property
-    def envelope_key(self) -> Path:
-        return self.folder / "envelope.key"
+    def envelope_key(self, suite: Suite = STANDARD) -> Path:
+        """What gateways of this suite seal to now. Those before it stay beside it under other names."""
+        return self.folder / ("envelope.key" if suite is STANDARD else f"envelope-{suite.name}.key")
 
     @property
     def command_key(self) -> Path:
@@ -57,8 +61,7 @@ class Home:
             pair = CertificateAuthority.create(now).key_pair()
             write_file(self.ca_certificate, pair.certificate_pem, private=False)
             write_file(self.ca_key, pair.key_pem)
-        if not self.envelope_key.exists():
-            write_file(self.envelope_key, CollectorPrivateKey.generate().to_bytes())
+        self.ensure_envelope_key(STANDARD)
         if not self.command_key.exists():
             write_file(self.command_key, CommandKey.generate().to_bytes())
         return missing
@@ -72,12 +75,45 @@ class Home:
         except (OSError, ValueError, TypeError) as err:
             raise self._unusable(f"{self.ca_certificate} with {self.ca_key.name}", err) from err
 
-    def private_key(self) -> CollectorPrivateKey:
-        """Raise HomeUnusable."""
+    def ensure_envelope_key(self, suite: Suite) -> None:
+        """Make the first key of a suite; one that is there is kept. Raise Sm2Unavailable."""
+        if not self.envelope_key(suite).exists():
+            write_file(self.envelope_key(suite), CollectorPrivateKey.generate(suite).to_bytes())
+
+    def rotate_envelope_key(self, suite: Suite, now: datetime) -> CollectorPrivateKey:
+        """Let gateways seal to a new key from now on. What was sealed to older ones can be opened for ever.
+
+        After a loss of power at any point there is the old or the new key, and never less than before.
+        """
+        path = self.envelope_key(suite)
+        key = CollectorPrivateKey.generate(suite)
+        if path.exists():
+            os.link(path, path.with_name(f"{path.name}{_BEFORE}{now:%Y%m%dT%H%M%S%f}"))
+        write_file(path, key.to_bytes())
+        return key
+
+    def keyring(self) -> Keyring:
+        """All keys that gateways ever sealed to. Raise HomeUnusable."""
+        return Keyring(self._envelope_keys, self._envelope_stamp)
+
+    def _envelope_keys(self) -> Sequence[CollectorPrivateKey]:
+        found: list[CollectorPrivateKey] = []
+        for suite in SUITES.values():
+            path = self.envelope_key(suite)
+            if suite is not STANDARD and not path.exists():
+                continue
+            older = sorted(self.folder.glob(f"{path.name}{_BEFORE}*"), reverse=True)
+            found += [self._read_envelope_key(each, suite) for each in (path, *older)]
+        return found
+
+    def _read_envelope_key(self, path: Path, suite: Suite) -> CollectorPrivateKey:
         try:
-            return CollectorPrivateKey(self.envelope_key.read_bytes())
+            return CollectorPrivateKey(path.read_bytes(), suite)
         except (OSError, ValueError) as err:
-            raise self._unusable(str(self.envelope_key), err) from err
+            raise self._unusable(str(path), err) from err
+
+    def _envelope_stamp(self) -> Hashable:
+        return tuple(_stamp(self.envelope_key(suite)) for suite in SUITES.values())
 
     def commanding_key(self) -> CommandKey:
         """Raise HomeUnusable."""
@@ -118,6 +154,14 @@ class Home:
             f"{what}: {why}; restore it from the backup, or begin anew with `collector init` in an empty "
             "folder and enrol every gateway again"
         )
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def write_file(path: Path, data: bytes, *, private: bool = True) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.store.engine import Store
 from collector.store.schema import api_token, enrollment_token, site
+from models.envelope import Suite, suite_named
 from models.errors import BadInput, NeedsAHuman
 from models.protocol import Code
 from models.times import DAY_MS, HOUR_MS
@@ -43,6 +44,7 @@ class Admission:
 
     site_id: int
     site_code: str
+    suite: Suite
     gateway_name: str
 
 
@@ -103,8 +105,8 @@ async def spend_enrollment_secret(
     row = spent.one_or_none()
     if row is None:
         raise await _why_not(connection, digest)
-    code = (await connection.execute(select(site.c.code).where(site.c.id == row.site_id))).scalar_one()
-    return Admission(row.site_id, code, row.gateway_name)
+    at = (await connection.execute(select(site.c.code, site.c.suite).where(site.c.id == row.site_id))).one()
+    return Admission(row.site_id, at.code, suite_named(at.suite), row.gateway_name)
 
 
 async def spent_enrollment_secret(
@@ -113,14 +115,16 @@ async def spent_enrollment_secret(
     """The gateway that has used this token up, while the token would still be good."""
     token = enrollment_token.c
     query = (
-        select(token.used_by, token.site_id, token.gateway_name, site.c.code)
+        select(token.used_by, token.site_id, token.gateway_name, site.c.code, site.c.suite)
         .join_from(enrollment_token, site)
         .where(
             token.secret_hash == secret_hash(secret), token.used_by.is_not(None), token.expires_ms > now_ms
         )
     )
     row = (await connection.execute(query)).one_or_none()
-    return None if row is None else (row.used_by, Admission(row.site_id, row.code, row.gateway_name))
+    if row is None:
+        return None
+    return row.used_by, Admission(row.site_id, row.code, suite_named(row.suite), row.gateway_name)
 
 
 async def _why_not(connection: AsyncConnection, digest: bytes) -> TokenRefused:

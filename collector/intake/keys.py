@@ -2,15 +2,15 @@
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
 
 from sqlalchemy import select
 
+from collector.identity.keyring import Keyring
 from collector.intake.batch import active_site
 from collector.intake.refusals import Refused
 from collector.store.engine import Store
 from collector.store.schema import content_key
-from models.envelope import CollectorPrivateKey, ContentKey, Origin, open_package
+from models.envelope import ContentKey, Origin, open_package
 from models.protocol import Code
 
 REMEMBERED = 4096  # keys; a gateway has a new one at each start, and envelopes under older ones still waiting
@@ -19,14 +19,14 @@ REMEMBERED = 4096  # keys; a gateway has a new one at each start, and envelopes 
 class ContentKeys:
     """Opens a package once and remembers the key while it is used."""
 
-    def __init__(self, store: Store, private_keys: Sequence[CollectorPrivateKey]) -> None:
+    def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
-        self._private_keys = private_keys
+        self._keyring = keyring
         self._keys: OrderedDict[tuple[str, bytes], ContentKey] = OrderedDict()
 
     def open(self, package: bytes, *, origin: Origin) -> ContentKey:
         """Raise EnvelopeRefused."""
-        return open_package(package, origin=origin, private_keys=self._private_keys)
+        return open_package(package, origin=origin, private_keys=self._keyring.all())
 
     def remembered(self, gateway_id: str, key_id: bytes) -> ContentKey | None:
         key = self._keys.get((gateway_id, key_id))

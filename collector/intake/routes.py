@@ -25,6 +25,7 @@ from models.protocol import (
     CLOCK_HEADER,
     MOST_GOT,
     Code,
+    CollectorKeyOffer,
     CommandOffer,
     EnrollRequest,
     EnrollResponse,
@@ -174,6 +175,18 @@ async def offer_commands(
         raise _problem(err.code, err.detail) from err
     response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
     return CommandOffer(commands=[base64.b64encode(command).decode() for command in signed])
+
+
+@router.get("/collector-key")
+async def offer_collector_key(request: Request, sender: Sender) -> CollectorKeyOffer:
+    """What the gateway is to seal content keys to from now on. Receipts name it."""
+    intake: Intake = request.app.state.intake
+    enrolment: Enrolment = request.app.state.enrolment
+    try:
+        await intake.check_active(sender)
+    except Refused as err:
+        raise _problem(err.code, err.detail) from err
+    return await enrolment.collector_key(sender)
 
 
 @router.put("/keys/{key_id}", status_code=204)

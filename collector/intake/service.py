@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from collector.identity.enrolment import real_now_ms
 from collector.identity.gateways import ACTIVE, KnownKey, keys_of, note_used
+from collector.identity.keyring import Keyring
 from collector.identity.peer import Peer
 from collector.intake import refusals
 from collector.intake.batch import OpenedBatch, open_batch, store_batch
@@ -24,17 +25,16 @@ from collector.intake.writer import GroupWriter
 from collector.store.engine import Store
 from collector.store.schema import gateway
 from models.envelope import (
-    STANDARD,
-    CollectorPrivateKey,
     ContentKey,
     EnvelopeRefused,
     Origin,
     Suite,
     is_signed_by,
     read_header,
+    suite_named,
     verify,
 )
-from models.protocol import Code, Receipt
+from models.protocol import Code, Receipt, collector_key_name
 from models.times import Clock
 
 T = TypeVar("T")
@@ -54,10 +54,13 @@ class _Gateway:
     id: str
     suite: Suite
     keys: tuple[KnownKey, ...]  # the newest first; all that it ever had
+    sm2_key: bytes | None  # which signs in suite gm
 
     @property
     def origins(self) -> list[Origin]:
         """By whom what it sends may be sealed: itself, with one of its keys."""
+        if self.sm2_key is not None:
+            return [Origin(self.id, self.suite, self.sm2_key)]
         return [Origin(self.id, self.suite, key.public_key) for key in self.keys]
 
     def key(self, public_key: bytes) -> KnownKey | None:
@@ -70,15 +73,15 @@ class Intake:
     def __init__(
         self,
         store: Store,
-        private_keys: Sequence[CollectorPrivateKey],
+        keyring: Keyring,
         clock: Clock,
         *,
         real_now_ms: Callable[[], int] = real_now_ms,
     ) -> None:
         """`real_now_ms` is what certificates end by, whatever `clock` shows."""
         self._store = store
-        self._clock, self._real_now_ms = clock, real_now_ms
-        self._keys = ContentKeys(store, private_keys)
+        self._clock, self._real_now_ms, self._keyring = clock, real_now_ms, keyring
+        self._keys = ContentKeys(store, keyring)
         self._inventory = Inventory()
         self._writer = GroupWriter(store, on_rollback=self._inventory.forget)
         self._gateways: dict[str, _Gateway] = {}
@@ -148,7 +151,7 @@ class Intake:
         sender = await self._gateway(peer_gateway_id)
         try:
             batch = await self._by_signer(body, sender, partial(self._open_batch, body, sender))
-            return await self._write(
+            receipt = await self._write(
                 lambda connection: store_batch(
                     connection, self._inventory, batch, self._clock.now_ms(), skew_ms=skew_ms
                 ),
@@ -156,6 +159,8 @@ class Intake:
             )
         except (EnvelopeRefused, Refused) as err:
             raise await self._refused(sender.id, err.code, err.detail) from err
+        wanted = collector_key_name(self._keyring.current(sender.suite).public_bytes())
+        return receipt.model_copy(update={"collector_key": wanted})
 
     async def accept_key(self, package: bytes, key_id: bytes, peer_gateway_id: str) -> None:
         """Keep a key package. The same again changes nothing. Raise Refused."""
@@ -214,13 +219,16 @@ class Intake:
         """What is known of it. Its keys are read again when `public_key` is not among those that were."""
         known = self._gateways.get(gateway_id)
         if known is None or (public_key is not None and known.key(public_key) is None):
+            query = select(gateway.c.suite, gateway.c.sm2_key).where(gateway.c.id == gateway_id)
             async with self._store.read() as connection:
                 keys = await keys_of(connection, gateway_id)
-            if not keys:
+                row = (await connection.execute(query)).one_or_none()
+            if row is None or not keys:
                 raise await self._refused(
                     gateway_id, Code.REVOKED, f"this collector does not know the gateway {gateway_id}"
                 )
-            known = self._gateways[gateway_id] = _Gateway(gateway_id, STANDARD, tuple(keys))
+            known = _Gateway(gateway_id, suite_named(row.suite), tuple(keys), row.sm2_key)
+            self._gateways[gateway_id] = known
         return known
 
     async def _by_signer(self, sent: bytes, sender: _Gateway, work: Callable[[Origin], Awaitable[T]]) -> T:

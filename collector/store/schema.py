@@ -52,6 +52,7 @@ site = Table(
     Column("code", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("timezone", Text, nullable=False, server_default="Asia/Shanghai"),
+    Column("suite", Text, nullable=False, server_default="standard"),  # by which gateways are to seal
 )
 
 gateway = Table(
@@ -61,6 +62,8 @@ gateway = Table(
     Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),  # active | revoked
+    Column("suite", Text, nullable=False, server_default="standard"),  # standard | gm, from its enrolment on
+    Column("sm2_key", LargeBinary, nullable=True),  # 65 bytes: signs envelopes in suite gm
     Column("seal_key", LargeBinary, nullable=False),  # X25519, 32 bytes: secrets in commands are sealed to it
     _ms("enrolled_ms"),
     _ms("revoked_ms", nullable=True),

@@ -19,8 +19,19 @@ from edge_agent.problems import problem_of
 from edge_agent.proxy import Proxy
 from edge_agent.tls import CollectorUnreachable, explain, verifying_context
 from edge_agent.version import agent_version
+from models.envelope import GM, suite_named
 from models.errors import NeedsAHuman
-from models.protocol import Code, EnrollmentToken, EnrollRequest, EnrollResponse
+from models.protocol import (
+    Code,
+    CollectorKeyOffer,
+    EnrollmentToken,
+    EnrollRequest,
+    EnrollResponse,
+    Sm2Key,
+    sm2_key_statement,
+)
+from models.signing import key_bytes
+from models.sm2 import Sm2PrivateKey, Sm2Unavailable
 
 TIMEOUT_S = 20.0
 
@@ -89,7 +100,10 @@ def _enroll(
     key, seal_key = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
     fresh = identity.new_folder(folder)
     write_durably(fresh / identity.SEAL_KEY, seal_key.private_bytes_raw(), mode=0o600)
-    answer = _ask(token, key, seal_key, proxy)
+    sm2_key = _new_sm2_key()
+    if sm2_key is not None:
+        write_durably(fresh / identity.SM2_KEY, sm2_key.to_bytes(), mode=0o600)
+    answer = _ask(token, key, seal_key, sm2_key, proxy)
     certificate_pem = answer.certificate_pem.encode()
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -105,6 +119,17 @@ def _enroll(
         ca_der=token.ca_certificate_der,
         gateway_id=answer.gateway_id,
     )
+    collector_key = identity.check_collector_key(
+        CollectorKeyOffer(
+            suite=answer.suite,
+            collector_key=answer.collector_key,
+            collector_key_proof=answer.collector_key_proof,
+        ),
+        ca_der=token.ca_certificate_der,
+        gateway_id=answer.gateway_id,
+    )
+    if suite_named(answer.suite) is not GM:
+        (fresh / identity.SM2_KEY).unlink(missing_ok=True)
     identity.save_identity(
         fresh,
         key=key,
@@ -112,8 +137,9 @@ def _enroll(
             url=token.url,
             gateway_id=answer.gateway_id,
             site_code=answer.site_code,
-            collector_key=identity.bytes_from(answer.collector_key),
+            collector_key=collector_key,
             command_key=command_key,
+            suite=answer.suite,
         ),
         certificate_pem=certificate_pem,
         ca_der=token.ca_certificate_der,
@@ -121,14 +147,33 @@ def _enroll(
     return identity.load_identity(state_dir, name)
 
 
+def _new_sm2_key() -> Sm2PrivateKey | None:
+    """For a site of the suite gm: which suite it is, only the answer says. None where there is no SM2."""
+    try:
+        return Sm2PrivateKey.generate()
+    except Sm2Unavailable:
+        return None
+
+
+def _shown(sm2_key: Sm2PrivateKey, key: Ed25519PrivateKey) -> Sm2Key:
+    public_key = sm2_key.public_key().to_bytes()
+    proof = sm2_key.sign(sm2_key_statement(key_bytes(key.public_key()), public_key))
+    return Sm2Key(public_key=base64.b64encode(public_key).decode(), proof=base64.b64encode(proof).decode())
+
+
 def _ask(
-    token: EnrollmentToken, key: Ed25519PrivateKey, seal_key: X25519PrivateKey, proxy: Proxy | None
+    token: EnrollmentToken,
+    key: Ed25519PrivateKey,
+    seal_key: X25519PrivateKey,
+    sm2_key: Sm2PrivateKey | None,
+    proxy: Proxy | None,
 ) -> EnrollResponse:
     request = EnrollRequest(
         secret=token.secret,
         csr_pem=_request_pem(key),
         agent_version=agent_version(),
         seal_key=base64.b64encode(seal_key.public_key().public_bytes_raw()).decode(),
+        sm2_key=None if sm2_key is None else _shown(sm2_key, key),
     )
     if not token.url.startswith("https://"):
         raise NeedsAHuman(f"the enrolment token names {token.url}, which is not https; ask for a new one")

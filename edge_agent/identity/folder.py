@@ -31,14 +31,17 @@ from cryptography.x509.oid import NameOID
 
 from edge_agent.files import sync_folder, write_durably
 from edge_agent.tls import verifying_context
+from models.envelope import GM, SUITES, Signer, Suite, suite_named
 from models.errors import NeedsAHuman
-from models.protocol import command_key_statement
+from models.protocol import CollectorKeyOffer, collector_key_statement, command_key_statement
+from models.sm2 import Sm2PrivateKey
 
 MAIN: Final = "main"
 """The name of a gateway's collector where nobody has given it another."""
 
 GATEWAY: Final = "gateway.pem"  # key and certificate in one file, so that both are always replaced together
 SEAL_KEY: Final = "seal.key"
+SM2_KEY: Final = "sm2.key"  # of a gateway whose site seals by the suite gm
 CA: Final = "ca.der"
 COLLECTOR: Final = "collector.json"  # written last: where it is, all others are
 
@@ -90,6 +93,7 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
     site_code: str
     collector_key: bytes  # content keys are sealed to it
     command_key: bytes  # what it signs is obeyed
+    suite: str  # by which envelopes are sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +105,22 @@ class Identity:
     certificate: x509.Certificate
     signing_key: Ed25519PrivateKey = field(repr=False)
     seal_key: X25519PrivateKey = field(repr=False)  # opens the secrets in commands
+    sm2_key: Sm2PrivateKey | None = field(repr=False)  # of the suite gm
     ca_der: bytes = field(repr=False)
 
     @property
     def gateway_id(self) -> str:
         return self.collector.gateway_id
+
+    @property
+    def suite(self) -> Suite:
+        """By which envelopes are sealed."""
+        return suite_named(self.collector.suite)
+
+    @property
+    def envelope_key(self) -> Signer:
+        """What signs envelopes."""
+        return self.signing_key if self.sm2_key is None else self.sm2_key
 
     @property
     def expires(self) -> datetime:
@@ -171,13 +186,18 @@ def load_identity(state_dir: Path, name: str = MAIN) -> Identity:
         pem = (folder / GATEWAY).read_bytes()
         key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
         seal_key = X25519PrivateKey.from_private_bytes((folder / SEAL_KEY).read_bytes())
+        sm2_key = _sm2_key(folder) if suite_named(collector.suite) is GM else None
         ca_der = (folder / CA).read_bytes()
         if not isinstance(key, Ed25519PrivateKey):
             raise IdentityDamaged(folder, f"the key in {GATEWAY} is not an Ed25519 key")
         check_certificate(certificate, key=key, ca_der=ca_der, gateway_id=collector.gateway_id)
-    except (OSError, ValueError, msgspec.MsgspecError, CertificateUnusable) as err:
+    except (OSError, ValueError, KeyError, msgspec.MsgspecError, CertificateUnusable) as err:
         raise IdentityDamaged(folder, f"its files do not fit together ({err})") from None
-    return Identity(folder, collector, certificate, key, seal_key, ca_der)
+    return Identity(folder, collector, certificate, key, seal_key, sm2_key, ca_der)
+
+
+def _sm2_key(folder: Path) -> Sm2PrivateKey:
+    return Sm2PrivateKey((folder / SM2_KEY).read_bytes())
 
 
 def check_certificate(
@@ -197,13 +217,45 @@ def check_certificate(
 
 def check_command_key(key: bytes, proof: bytes, *, ca_der: bytes, gateway_id: str) -> None:
     """Raise CertificateUnusable unless the CA that we trust says that this gateway is to obey `key`."""
+    if not _is_vouched_for(command_key_statement(gateway_id, key), proof, ca_der):
+        raise CertificateUnusable("the key for commands is not vouched for by the CA of the token")
+
+
+def check_collector_key(offer: CollectorKeyOffer, *, ca_der: bytes, gateway_id: str) -> bytes:
+    """What content keys are to be sealed to, or CertificateUnusable unless the CA that we trust says so."""
+    if offer.suite not in {suite.name for suite in SUITES.values()}:
+        raise CertificateUnusable(
+            f"the collector wants batches sealed by the suite {offer.suite!r}, which is not known here; "
+            "update edge-agent"
+        )
+    key = bytes_from(offer.collector_key)
+    statement = collector_key_statement(gateway_id, offer.suite, key)
+    if not _is_vouched_for(statement, bytes_from(offer.collector_key_proof), ca_der):
+        raise CertificateUnusable("the collector's key is not vouched for by the CA of the token")
+    return key
+
+
+def adopt_collector_key(identity: Identity, offer: CollectorKeyOffer) -> None:
+    """From now on seal content keys to what is offered. Raise CertificateUnusable; then all is as it was.
+
+    A gateway keeps its suite: whoever has broken one must not talk it into that.
+    """
+    if offer.suite != identity.collector.suite:
+        raise CertificateUnusable(f"the collector's key is for the suite {offer.suite}, which is not ours")
+    key = check_collector_key(offer, ca_der=identity.ca_der, gateway_id=identity.gateway_id)
+    collector = msgspec.structs.replace(identity.collector, collector_key=key)
+    write_durably(identity.folder / COLLECTOR, msgspec.json.encode(collector), mode=0o600)
+
+
+def _is_vouched_for(statement: bytes, proof: bytes, ca_der: bytes) -> bool:
     authority = x509.load_der_x509_certificate(ca_der).public_key()
+    if not isinstance(authority, ec.EllipticCurvePublicKey):
+        return False
     try:
-        if not isinstance(authority, ec.EllipticCurvePublicKey):
-            raise InvalidSignature
-        authority.verify(proof, command_key_statement(gateway_id, key), ec.ECDSA(hashes.SHA256()))
+        authority.verify(proof, statement, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
-        raise CertificateUnusable("the key for commands is not vouched for by the CA of the token") from None
+        return False
+    return True
 
 
 def new_folder(folder: Path) -> Path:

@@ -26,6 +26,7 @@ from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.uplink.carriers import make_carrier
 from edge_agent.uplink.delivery import Sender, Uplink, UplinkState
+from edge_agent.uplink.key_watch import KeyWatch
 from edge_agent.uplink.questions import Questions
 
 LAST_UPLOAD_S: Final = 2.0  # in real time; see `edge_agent.app`
@@ -165,11 +166,13 @@ class Collector:
             Sender(
                 gateway_id=identity.gateway_id,
                 collector_key=identity.collector.collector_key,
-                signing_key=identity.signing_key,
+                signing_key=identity.envelope_key,
+                suite=identity.suite,
             ),
             clock=self._shared.timekeeper.clock,
             live_every_s=self._settings.live_every_s,
             max_items=self._settings.max_items,
             timekeeper=self._shared.timekeeper,
             on_delivered=self._on_delivered,
+            on_receipt=KeyWatch(identity, questions).look_at,
         )

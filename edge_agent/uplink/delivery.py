@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -14,7 +14,7 @@ from edge_agent.timekeeper import Timekeeper
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.uplink.backoff import Backoff
 from edge_agent.uplink.questions import CollectorBusy, CollectorRefused, Questions, Told
-from models.envelope import ContentKey, Signer, is_intact, seal
+from models.envelope import MOST_SECONDS, STANDARD, ContentKey, Signer, Suite, is_intact, seal
 from models.errors import GatehouseError, NeedsAHuman, RetryLater
 from models.protocol import Code, Receipt
 from models.times import Clock
@@ -72,6 +72,7 @@ class Sender:
     gateway_id: str
     collector_key: bytes = field(repr=False)
     signing_key: Signer = field(repr=False)
+    suite: Suite = STANDARD
 
 
 class Uplink:
@@ -89,6 +90,7 @@ class Uplink:
         timekeeper: Timekeeper | None = None,
         rng: random.Random | None = None,
         on_delivered: Callable[[Batch, float], None] = lambda batch, seconds: None,
+        on_receipt: Callable[[Receipt], Awaitable[None]] | None = None,
     ) -> None:
         self.state = UplinkState()
         self._buffer, self._questions, self._sender, self._clock = buffer, questions, sender, clock
@@ -96,8 +98,9 @@ class Uplink:
         self._timekeeper = timekeeper
         self._backoff = Backoff(rng)
         self._hurried = asyncio.Event()
-        self._on_delivered = on_delivered
+        self._on_delivered, self._on_receipt = on_delivered, on_receipt
         self._content_key: ContentKey | None = None  # fresh in each process: no nonce can come twice
+        self._key_since_s = 0.0
         self._last_kind = ""  # of error; said once
         self._suspect_to: int | None = None  # the wrong item is not behind this number
         self._put_aside = 0  # items refused since the last success
@@ -177,7 +180,7 @@ class Uplink:
         return await self._buffer.cut(self._max_items)
 
     async def _sealed(self, cut: Cut) -> Batch:
-        key = self._content_key or await self._new_key()
+        key = await self._fresh_enough_key()
         sender = self._sender
         items = cut.items if self._timekeeper is None else self._timekeeper.boots.settled(cut.items)
         if items is None:
@@ -201,13 +204,24 @@ class Uplink:
         await self._buffer.store(batch)
         return batch
 
-    async def _new_key(self) -> ContentKey:
+    async def _fresh_enough_key(self) -> ContentKey:
+        """The content key, or another when it has sealed enough batches or for long enough.
+
+        Batches that were sealed with the one before keep it: the collector has its package.
+        """
+        now_s = self._clock.monotonic_s()
+        key = self._content_key
+        if key is not None and not key.is_worn and now_s - self._key_since_s < MOST_SECONDS:
+            return key
         sender = self._sender
         key, package = ContentKey.fresh(
-            gateway_id=sender.gateway_id, collector_key=sender.collector_key, signing_key=sender.signing_key
+            gateway_id=sender.gateway_id,
+            collector_key=sender.collector_key,
+            signing_key=sender.signing_key,
+            suite=sender.suite,
         )
         await self._buffer.add_key(key.key_id, package)
-        self._content_key = key
+        self._content_key, self._key_since_s = key, now_s
         return key
 
     async def _send(self, batch: Batch) -> Receipt:
@@ -245,6 +259,8 @@ class Uplink:
         await self._hear(self._questions.heard)
         self._on_delivered(batch, self.state.last_upload_s or 0.0)
         await self._send_again(receipt)
+        if self._on_receipt is not None:
+            await self._on_receipt(receipt)
 
     async def _send_again(self, receipt: Receipt) -> None:
         """Give a collector that was restored from a backup what it had before, if it is still here."""

@@ -14,7 +14,7 @@ from edge_agent.problems import problem_of
 from edge_agent.tls import CollectorUnreachable, check_time, explain
 from edge_agent.uplink.carrier import Answer, Carrier, Request
 from models.errors import NeedsAHuman, RetryLater
-from models.protocol import CLOCK_HEADER, CommandOffer, Receipt
+from models.protocol import CLOCK_HEADER, CollectorKeyOffer, CommandOffer, Receipt
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 BUSY_PAUSE_S: Final = 5.0  # where a busy collector names no time
@@ -76,6 +76,14 @@ class Questions:
         if answer.unjudged is not None:
             self._check_time(answer, told.collector_ms / 1000)
         return told
+
+    async def ask_collector_key(self) -> CollectorKeyOffer:
+        """What content keys are to be sealed to from now on; nobody has vouched for it yet."""
+        answer = await self._ask(Request("GET", "/gateway/v1/collector-key"))
+        try:
+            return CollectorKeyOffer.model_validate_json(answer.body)
+        except ValidationError:
+            raise CollectorUnreachable(self._url, "what answers there offers no key") from None
 
     async def send_key(self, key_id: bytes, package: bytes) -> None:
         """Return once the collector keeps the package of a content key."""

@@ -1,5 +1,7 @@
 """The key by which a collector opens content keys; one for each suite."""
 
+import functools
+
 from models.envelope.suites import STANDARD, Suite
 
 
@@ -21,6 +23,10 @@ class CollectorPrivateKey:
         return self._data
 
     def public_bytes(self) -> bytes:
+        return self._public
+
+    @functools.cached_property
+    def _public(self) -> bytes:
         return self._key.public_bytes()
 
     def open(self, sealed: bytes, *, info: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -70,9 +71,9 @@ def every_command(command: Any, name: str) -> dict[str, Any]:
 
 def test_every_command_answers_in_json_and_takes_the_folder() -> None:
     commands = every_command(typer.main.get_command(app), "collector")
-    for only_a_name in ("collector", "collector site"):
+    for only_a_name in ("collector", "collector site", "collector keys"):
         del commands[only_a_name]
-    assert len(commands) == 13
+    assert len(commands) == 14
     for name, command in commands.items():
         options = {option for parameter in command.params for option in parameter.opts}
         assert {"--json", "--dir"} <= options, name
@@ -185,8 +186,8 @@ def test_sites_are_added_and_listed(folder: Folder, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GATEHOUSE_COLLECTOR_DIR", str(folder))
     run("site", "add", "b2", "School", "--timezone", "Asia/Urumqi")
     assert ask(folder, "site", "list") == [
-        {"code": "a1", "name": "市政厅", "timezone": "Asia/Shanghai"},
-        {"code": "b2", "name": "School", "timezone": "Asia/Urumqi"},
+        {"code": "a1", "name": "市政厅", "timezone": "Asia/Shanghai", "suite": "standard"},
+        {"code": "b2", "name": "School", "timezone": "Asia/Urumqi", "suite": "standard"},
     ]
     assert "School" in run("site", "list")
     for arguments, what in (
@@ -195,6 +196,26 @@ def test_sites_are_added_and_listed(folder: Folder, monkeypatch: pytest.MonkeyPa
         (("b3", "Moon", "--timezone", "Moon/Base"), "no time zone"),
     ):
         assert what in run("site", "add", *arguments, exit_code=1)
+
+
+def test_a_site_of_suite_gm_has_its_key_and_an_unknown_suite_is_a_mistake(folder: Folder) -> None:
+    ask(folder, "site", "add", "b3", "保密楼", "--suite", "gm")
+    assert ask(folder, "site", "list")[1]["suite"] == "gm"
+    assert stat.S_IMODE((folder / "envelope-gm.key").stat().st_mode) == 0o600
+    said = ask(folder, "site", "add", "b4", "School", "--suite", "rot13", exit_code=1)
+    assert "have: standard, gm" in said["error"]
+
+
+def test_a_rotated_key_is_another_and_the_old_one_is_kept(folder: Folder) -> None:
+    old = (folder / "envelope.key").read_bytes()
+    first, second = ask(folder, "keys", "rotate"), ask(folder, "keys", "rotate")
+    assert first["key"] != second["key"]
+    kept = sorted(folder.glob("envelope.key.before-*"))
+    assert [path.read_bytes() == old for path in kept] == [True, False]
+    assert (folder / "envelope.key").read_bytes() not in {path.read_bytes() for path in kept}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+    said = ask(folder / "elsewhere", "keys", "rotate", exit_code=1)
+    assert "collector init" in said["error"]
 
 
 def test_gateways_are_listed_and_revoked(folder: Folder) -> None:

@@ -17,8 +17,9 @@ from sqlalchemy import insert
 from collector.store import schema
 from collector.store.engine import Store
 from collector.store.upgrade import upgrade
-from models.envelope import FIRST_PREVIOUS, ContentKey, Header, Sealed, seal
+from models.envelope import FIRST_PREVIOUS, GM, STANDARD, ContentKey, Header, Sealed, Suite, seal
 from models.reading import Event, Item, Quality, Reading, Reason
+from models.sm2 import Sm2PrivateKey
 from models.times import Clock
 
 NOW_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
@@ -98,6 +99,8 @@ class Sender:
     gateway_id: str
     collector_key: bytes = field(repr=False)
     signing_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate, repr=False)
+    suite: Suite = STANDARD
+    sm2_key: Sm2PrivateKey = field(default_factory=Sm2PrivateKey.generate, repr=False)
     epoch: bytes = field(default_factory=lambda: os.urandom(16))
     number: int = 0
     next_seq: int = 1
@@ -109,12 +112,20 @@ class Sender:
     def restart(self) -> None:
         """A new start of the gateway: a new content key."""
         self.content_key, self.package = ContentKey.fresh(
-            gateway_id=self.gateway_id, collector_key=self.collector_key, signing_key=self.signing_key
+            gateway_id=self.gateway_id,
+            collector_key=self.collector_key,
+            signing_key=self.envelope_key,
+            suite=self.suite,
         )
 
     def begin_epoch(self) -> None:
         """The store of the gateway was made anew."""
         self.epoch, self.number, self.next_seq, self.previous = os.urandom(16), 0, 1, FIRST_PREVIOUS
+
+    @property
+    def envelope_key(self) -> Ed25519PrivateKey | Sm2PrivateKey:
+        """What signs envelopes."""
+        return self.sm2_key if self.suite is GM else self.signing_key
 
     @property
     def public_key(self) -> bytes:
@@ -131,7 +142,7 @@ class Sender:
             first_seq=self.next_seq,
             previous=self.previous,
             content_key=self.content_key,
-            signing_key=self.signing_key,
+            signing_key=self.envelope_key,
             earlier=earlier,
         )
         self.next_seq += len(items)
@@ -154,7 +165,7 @@ class Sender:
         encoded = msgspec.msgpack.encode(header)
         clear = b"GHE1" + len(encoded).to_bytes(2, "big") + encoded
         sealed = clear + self.content_key.aead.encrypt(header.nonce.to_bytes(12, "big"), content, clear)
-        return sealed + self.signing_key.sign(sealed)
+        return sealed + self.envelope_key.sign(sealed)
 
     def csr_pem(self, key: Ed25519PrivateKey | None = None) -> str:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "new gateway")])

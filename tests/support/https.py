@@ -29,7 +29,14 @@ from models.envelope import (
     open_package,
     read_header,
 )
-from models.protocol import CLOCK_HEADER, PROBLEM, EnrollmentToken, EnrollRequest, command_key_statement
+from models.protocol import (
+    CLOCK_HEADER,
+    PROBLEM,
+    EnrollmentToken,
+    EnrollRequest,
+    collector_key_statement,
+    command_key_statement,
+)
 from models.reading import Event, Item, Quality, Reading, Reason
 from tests.support.certificates import DAY, Authority
 
@@ -222,7 +229,14 @@ class Collector:
             "certificate_pem": self.authority.certify(
                 wanted.csr_pem, self.gateway_id, ends=self.certificates_end
             ),
+            "suite": STANDARD.name,
             "collector_key": base64.b64encode(self.private_key.public_bytes()).decode(),
+            "collector_key_proof": base64.b64encode(
+                self.authority.key.sign(
+                    collector_key_statement(self.gateway_id, STANDARD.name, self.private_key.public_bytes()),
+                    ec.ECDSA(hashes.SHA256()),
+                )
+            ).decode(),
             "command_key": base64.b64encode(self.command_key.public_bytes()).decode(),
             "command_key_proof": base64.b64encode(
                 self.authority.key.sign(

@@ -20,6 +20,7 @@ from collector.identity.home import Home
 from collector.identity.tokens import issue_api_token, issue_enrollment_secret
 from collector.serve import Listening, run_collector
 from collector.store.engine import Store
+from models.envelope import STANDARD
 from models.protocol import EnrollmentToken, EnrollRequest, EnrollResponse
 from models.times import Clock
 from tests.support.collector import Sender
@@ -71,7 +72,7 @@ class RunningCollector:
         """A gateway that has been enrolled over the wire, and the file with its certificate and key."""
         token = await self.enrollment_token(name=name)
         key = Ed25519PrivateKey.generate()
-        sender = Sender("", self.home.private_key().public_bytes(), key)
+        sender = Sender("", self.home.keyring().current(STANDARD).public_bytes(), key)
         request = EnrollRequest(
             secret=token.secret, csr_pem=sender.csr_pem(), agent_version="test", seal_key=A_SEAL_KEY
         )
@@ -81,7 +82,7 @@ class RunningCollector:
         response = EnrollResponse.model_validate_json(answer.text)
         path = folder / f"{response.gateway_id}.pem"
         path.write_bytes(key_pem(key) + response.certificate_pem.encode())
-        return Sender(response.gateway_id, self.home.private_key().public_bytes(), key), path
+        return Sender(response.gateway_id, self.home.keyring().current(STANDARD).public_bytes(), key), path
 
 
 def key_pem(key: Ed25519PrivateKey) -> bytes:

@@ -22,7 +22,7 @@ from collector.identity.ca import (
     RequestRefused,
 )
 from collector.identity.home import Home, HomeUnusable
-from models.envelope import CollectorPrivateKey
+from models.envelope import STANDARD, CollectorPrivateKey
 from tests.support.collector import Sender
 
 NOW = datetime(2026, 9, 21, 12, tzinfo=UTC)
@@ -114,7 +114,7 @@ def test_the_keys_of_a_collector_are_for_its_own_eyes(tmp_path: Path) -> None:
     assert home.create_keys(NOW)
     assert home.ensure_server_certificate(["collector.example"], NOW)
     assert stat.S_IMODE(home.folder.stat().st_mode) == 0o700
-    for secret in (home.ca_key, home.envelope_key, home.command_key, home.server_certificate):
+    for secret in (home.ca_key, home.envelope_key(), home.command_key, home.server_certificate):
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert "PRIVATE" not in repr(home.authority().key_pair())
 
@@ -125,7 +125,7 @@ def test_keys_that_are_there_are_kept(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert not home.create_keys(NOW)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert home.private_key().public_bytes() == home.private_key().public_bytes()
+    assert home.keyring().current(STANDARD).public_bytes() == home.keyring().current(STANDARD).public_bytes()
 
 
 def test_the_servers_certificate_is_made_anew_when_it_must_be(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_the_servers_certificate_is_made_anew_when_it_must_be(tmp_path: Path) ->
 def test_a_damaged_or_missing_key_is_named(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path)
     home.create_keys(NOW)
-    load = {"envelope.key": home.private_key, "command.key": home.commanding_key}.get(name, home.authority)
+    load = {"envelope.key": home.keyring, "command.key": home.commanding_key}.get(name, home.authority)
     (tmp_path / name).write_text("damaged")
     with pytest.raises(HomeUnusable, match=f"{name}.*: damaged; restore it from the backup"):
         load()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from collector.identity.ca import CertificateAuthority, RequestRefused
 from collector.identity.enrolment import Enrolment
 from collector.identity.gateways import keys_of, revoke_gateway
+from collector.identity.keyring import Keyring
 from collector.identity.next_key import (
     APPROVED,
     FORGOTTEN_AFTER_MS,
@@ -44,7 +45,13 @@ def authority() -> CertificateAuthority:
 
 @pytest.fixture
 def enrolment(store: Store, authority: CertificateAuthority, standing: StandingClock) -> Enrolment:
-    return Enrolment(store, authority, b"hybrid", bytes(32), now_ms=lambda: standing.now_ms)
+    return Enrolment(
+        store,
+        authority,
+        Keyring.of(CollectorPrivateKey.generate()),
+        bytes(32),
+        now_ms=lambda: standing.now_ms,
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from sqlalchemy import insert
 from collector.identity.ca import CertificateAuthority, RequestRefused
 from collector.identity.enrolment import Enrolment
 from collector.identity.gateways import NoSuchGateway, keys_of, revoke_gateway
+from collector.identity.keyring import Keyring
 from collector.identity.tokens import (
     ApiIdentity,
     TokenMistake,
@@ -32,7 +33,9 @@ from tests.support.running import A_SEAL_KEY, real_now, real_now_ms
 
 @pytest.fixture
 def enrolment(store: Store) -> Enrolment:
-    return Enrolment(store, CertificateAuthority.create(real_now()), b"hybrid public key", bytes(32))
+    return Enrolment(
+        store, CertificateAuthority.create(real_now()), Keyring.of(CollectorPrivateKey.generate()), bytes(32)
+    )
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from collector.identity.keyring import Keyring
 from collector.intake.service import Intake
 from collector.store import schema
 from collector.store.engine import Store
-from models.envelope import CollectorPrivateKey
+from models.envelope import GM, STANDARD, CollectorPrivateKey, Suite
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_key, add_site
 
-Enrol = Callable[[str], Awaitable[Sender]]
+Enrol = Callable[..., Awaitable[Sender]]
 Query = Callable[..., list[Any]]
 
 
@@ -23,20 +24,29 @@ def private_key() -> CollectorPrivateKey:
 
 
 @pytest.fixture
+def gm_key() -> CollectorPrivateKey:
+    return CollectorPrivateKey.generate(GM)
+
+
+@pytest.fixture
 async def intake(
-    store: Store, private_key: CollectorPrivateKey, standing: StandingClock
+    store: Store,
+    private_key: CollectorPrivateKey,
+    gm_key: CollectorPrivateKey,
+    standing: StandingClock,
 ) -> AsyncIterator[Intake]:
     await add_site(store)
-    async with Intake(store, [private_key], standing.clock) as opened:
+    async with Intake(store, Keyring.of(private_key, gm_key), standing.clock) as opened:
         yield opened
 
 
 @pytest.fixture
-def enrol(store: Store, private_key: CollectorPrivateKey) -> Enrol:
+def enrol(store: Store, private_key: CollectorPrivateKey, gm_key: CollectorPrivateKey) -> Enrol:
     """Make a gateway that the collector knows; its content key has not been sent yet."""
 
-    async def enrol(gateway_id: str) -> Sender:
-        sender = Sender(gateway_id, private_key.public_bytes())
+    async def enrol(gateway_id: str, suite: Suite = STANDARD) -> Sender:
+        collector_key = gm_key if suite is GM else private_key
+        sender = Sender(gateway_id, collector_key.public_bytes(), suite=suite)
         async with store.write() as connection:
             await connection.execute(
                 insert(schema.gateway).values(
@@ -44,6 +54,8 @@ def enrol(store: Store, private_key: CollectorPrivateKey) -> Enrol:
                     site_id=1,
                     name="Gateway",
                     state="active",
+                    suite=suite.name,
+                    sm2_key=sender.sm2_key.public_key().to_bytes() if suite is GM else None,
                     seal_key=b"",
                     enrolled_ms=NOW_MS,
                 )

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from collector.identity.gateways import revoke_gateway
+from collector.identity.keyring import Keyring
 from collector.intake.refusals import Refused
 from collector.intake.service import Intake
 from models.inventory import DEVICE_DESCRIBED, DeviceDescription, PointDescription
-from models.protocol import Code, Receipt
+from models.protocol import Code, Receipt, collector_key_name
 from models.reading import Event, Item, Quality, Reason
 from models.times import DAY_MS, HOUR_MS, hour_of
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading, an_event
@@ -57,7 +58,8 @@ async def test_every_reading_is_stored_as_it_was_sent(intake: Intake, sender: Se
     ]
     sealed = sender.seal(items)
     receipt = await intake.accept(sealed.body, sender.gateway_id)
-    assert receipt == Receipt(
+    assert receipt.collector_key == collector_key_name(sender.collector_key)
+    assert receipt.model_copy(update={"collector_key": ""}) == Receipt(
         epoch=sender.epoch.hex(),
         number=1,
         digest=sealed.digest.hex(),
@@ -111,7 +113,7 @@ async def test_a_restarted_collector_knows_the_envelope_again(
     sealed = sender.seal([a_reading()])
     await intake.accept(sealed.body, sender.gateway_id)
     before = dump()
-    async with Intake(store, [private_key], standing.clock) as restarted:
+    async with Intake(store, Keyring.of(private_key), standing.clock) as restarted:
         receipt = await restarted.accept(sealed.body, sender.gateway_id)
         assert (receipt.already, dump()) == (True, before)
         await restarted.accept(sender.seal([a_reading(231.0, at_ms=NOW_MS)]).body, sender.gateway_id)

@@ -129,7 +129,7 @@ async def test_the_same_key_package_again_changes_nothing_and_another_is_refused
 async def test_the_same_number_with_other_content_is_refused(
     intake: Intake, sender: Sender, rows: Rows
 ) -> None:
-    twin = Sender(sender.gateway_id, sender.collector_key, sender.signing_key, sender.epoch)
+    twin = Sender(sender.gateway_id, sender.collector_key, sender.signing_key, epoch=sender.epoch)
     twin.content_key = sender.content_key
     await intake.accept(sender.seal([a_reading(1.0)]).body, sender.gateway_id)
     assert await refusal(intake, twin.seal([a_reading(2.0)]).body, sender.gateway_id) == Code.CHAIN_BROKEN
@@ -150,7 +150,7 @@ async def test_a_first_batch_has_no_predecessor(intake: Intake, sender: Sender) 
 async def test_a_batch_that_its_successor_does_not_name_is_refused(intake: Intake, sender: Sender) -> None:
     first = sender.seal([a_reading(1.0)])
     await intake.accept(sender.seal([a_reading(2.0, at_ms=NOW_MS)]).body, sender.gateway_id)
-    twin = Sender(sender.gateway_id, sender.collector_key, sender.signing_key, sender.epoch)
+    twin = Sender(sender.gateway_id, sender.collector_key, sender.signing_key, epoch=sender.epoch)
     twin.content_key = sender.content_key
     assert await refusal(intake, twin.seal([a_reading(9.0)]).body, sender.gateway_id) == Code.CHAIN_BROKEN
     assert (await intake.accept(first.body, sender.gateway_id)).high_water == 2

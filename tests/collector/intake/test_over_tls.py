@@ -20,7 +20,14 @@ from collector.identity.ca import CertificateAuthority, GatewayRequest
 from collector.identity.gateways import revoke_gateway
 from collector.store.engine import Store
 from collector.store.schema import gateway_return, refusal
-from models.envelope import FIRST_PREVIOUS, MAX_ENVELOPE_BYTES, CollectorPrivateKey, ContentKey, seal
+from models.envelope import (
+    FIRST_PREVIOUS,
+    MAX_ENVELOPE_BYTES,
+    STANDARD,
+    CollectorPrivateKey,
+    ContentKey,
+    seal,
+)
 from models.protocol import CLOCK_HEADER, EnrollRequest, EnrollResponse, Receipt
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading
 from tests.support.next_keys import P256Signer, asking_next
@@ -387,7 +394,7 @@ async def test_a_gateway_may_have_a_p256_key_as_chips_have(
     signer = P256Signer(key)
     content_key, package = ContentKey.fresh(
         gateway_id=answer.gateway_id,
-        collector_key=collector.home.private_key().public_bytes(),
+        collector_key=collector.home.keyring().current(STANDARD).public_bytes(),
         signing_key=signer,
     )
 

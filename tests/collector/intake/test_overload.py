@@ -16,12 +16,13 @@ from collector.app import create_app
 from collector.control.desk import CommandDesk
 from collector.identity.ca import CertificateAuthority, GatewayRequest
 from collector.identity.enrolment import Enrolment
+from collector.identity.keyring import Keyring
 from collector.identity.next_key import NextKeys
 from collector.intake.refusals import IntakeBusy
 from collector.intake.service import MAX_WAITING_BATCHES, MAX_WAITING_BYTES, Intake
 from collector.store.engine import Store
 from models.command import CommandKey
-from models.envelope import MAX_ENVELOPE_BYTES
+from models.envelope import MAX_ENVELOPE_BYTES, CollectorPrivateKey
 from tests.support.collector import NOW_MS, Sender, StandingClock, a_reading
 
 Rows = Callable[..., list[Any]]
@@ -33,7 +34,7 @@ async def client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Requests as they arrive behind TLS, from the gateway `sender`."""
     authority = CertificateAuthority.create(datetime.now(UTC))
-    enrolment = Enrolment(store, authority, b"", b"")
+    enrolment = Enrolment(store, authority, Keyring.of(CollectorPrivateKey.generate()), b"")
     desk = CommandDesk(store, standing.clock, CommandKey.generate())
     app = create_app(
         store,

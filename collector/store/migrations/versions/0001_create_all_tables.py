@@ -329,6 +329,7 @@ def upgrade() -> None:
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("timezone", sa.Text(), server_default="Asia/Shanghai", nullable=False),
+        sa.Column("suite", sa.Text(), server_default="standard", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_site")),
         sa.UniqueConstraint("code", name=op.f("uq_site_code")),
     )
@@ -373,6 +374,8 @@ def upgrade() -> None:
         sa.Column("site_id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("suite", sa.Text(), server_default="standard", nullable=False),
+        sa.Column("sm2_key", sa.LargeBinary(), nullable=True),
         sa.Column("seal_key", sa.LargeBinary(), nullable=False),
         sa.Column("enrolled_ms", BigInt, nullable=False),
         sa.Column("revoked_ms", BigInt, nullable=True),
