@@ -28,12 +28,14 @@ from edge_agent.buses import Tools, make_buses
 from edge_agent.config import Config, load_config
 from edge_agent.reporting import ReportingSink
 from edge_agent.sink import BufferSink
+from models.at_rest import AtRest
 from models.reading import Event, Item
 
 ROUNDS: Final = 2
 LOG_EVERY_S: Final = 10  # so that the logs too are read while events come, some times in each round
 PATIENCE_S: Final = 60.0  # beyond the time that the events themselves take
 ON_DISK: Final = "/var/tmp"  # noqa: S108  # unlike /tmp never in memory; the folder in it is ours alone
+AT_REST: Final = AtRest(bytes(range(32)), purpose="buffer")
 _PATH: Final = "doors-that-are-measured"
 
 
@@ -123,7 +125,7 @@ def _config(folder: Path, port: int, facts: Mapping[str, Any]) -> Config:
 
 async def _listened(config: Config, entrance: Part) -> dict[tuple[str, int], float]:
     """When each event was on disk, by device and serial number."""
-    async with await SqliteBuffer.open(config.buffer_file, clock=CLOCK) as buffer:
+    async with await SqliteBuffer.open(config.buffer_file, clock=CLOCK, at_rest=AT_REST) as buffer:
         kept = BufferSink(buffer, CLOCK)
         sink = _Timed(ReportingSink(kept, config.report_rules))
         buses = make_buses(config, Tools(sink=sink, clock=CLOCK))
@@ -147,7 +149,7 @@ async def _alone(file: Path) -> list[float]:
     """Seconds for one event after the other, as often as at each controller, in a buffer of their own."""
     data = {"serial": 1, "code": "5/1", "door": 1, "reader": 1, "credential": "card", "pseudonym": "0" * 32}
     took_s = []
-    async with await SqliteBuffer.open(file, clock=CLOCK) as buffer:
+    async with await SqliteBuffer.open(file, clock=CLOCK, at_rest=AT_REST) as buffer:
         for number, pause_s in enumerate(pauses(LAST, "alone")):
             await asyncio.sleep(pause_s)
             now_ms, began_s = CLOCK.now_ms(), time.monotonic()

@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
+from edge_agent.at_rest_key import at_rest_of
 from edge_agent.boots import PREFIX
-from edge_agent.buffer.contract import BufferUnavailable
+from edge_agent.buffer.contract import BufferUnavailable, Counts
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.changes import Changes
 from edge_agent.config import Config
@@ -23,7 +24,7 @@ from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_healt
 from edge_agent.metrics import Metrics
 from edge_agent.reconfigure import Reconfigurer, describe_devices
 from edge_agent.sink import BufferSink
-from edge_agent.status import BufferStatus, DeviceStatus, Status
+from edge_agent.status import BufferStatus, DeviceStatus, OutboxStatus, Status
 from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.uplink.collector import Collector, Shared
@@ -65,9 +66,12 @@ async def run_agent(
     async with await SqliteBuffer.open(
         config.buffer_file,
         clock=timekeeper.clock,
+        at_rest=at_rest_of(config),
         retention_days=settings.buffer.retention_days,
         max_mb=settings.buffer.max_mb,
     ) as buffer:
+        for collector in config.collectors:  # what is read before a gateway is enrolled is for it too
+            await buffer.outbox(collector.name)
         sink = BufferSink(buffer, timekeeper.clock)
         await timekeeper.begin(await buffer.marks(PREFIX), lambda marks: sink.put([], marks))
         await _Agent(config, buffer, sink, timekeeper, machine).run(stop, reload or asyncio.Event())
@@ -132,8 +136,8 @@ class _Agent:
                 keep_time.cancel()
                 await self._sink.flush()
                 self._polls_ended.set()
-        counts = await self._buffer.counts()
-        _log.info("stopped; %d readings and events wait for the next start", counts.pending)
+        for name, counts in (await self._counts()).items():
+            _log.info("stopped; %d readings and events wait for the collector %s", counts.pending, name)
 
     async def _serve_pages(self) -> None:
         """In place of those that are served now, if any. Meters are read without them too."""
@@ -201,8 +205,9 @@ class _Agent:
 
     async def _metrics_page(self) -> Page:
         with contextlib.suppress(BufferUnavailable):
-            counts = await self._buffer.counts()
-            self._metrics.buffer_is(counts, now_ms=self._clock.now_ms(), real_ms=self._timekeeper.real_ms)
+            now_ms, real_ms = self._clock.now_ms(), self._timekeeper.real_ms
+            for name, counts in (await self._counts()).items():
+                self._metrics.outbox_is(name, counts, now_ms=now_ms, real_ms=real_ms)
         self._metrics.memory_is(held=self._sink.held, lost=self._sink.lost_total)
         self._metrics.buses_are(self._fleet.buses)
         for collector in self._collectors:
@@ -215,12 +220,16 @@ class _Agent:
     async def _status(self) -> Status:
         buffer: BufferStatus | None = None
         with contextlib.suppress(BufferUnavailable):
-            buffer = BufferStatus.of(
-                await self._buffer.counts(),
-                epoch=self._buffer.epoch,
+            buffer = BufferStatus(
+                bytes_used=await self._buffer.bytes_used(),
+                outboxes={
+                    name: OutboxStatus.of(
+                        counts, (await self._buffer.outbox(name)).epoch, self._timekeeper.real_ms
+                    )
+                    for name, counts in (await self._counts()).items()
+                },
                 held_in_memory=self._sink.held,
                 lost_from_memory=self._sink.lost_total,
-                real_ms=self._timekeeper.real_ms,
             )
         return Status(
             running=True,
@@ -232,6 +241,11 @@ class _Agent:
             collectors={collector.name: collector.status() for collector in self._collectors},
             devices=self._device_statuses(),
         )
+
+    async def _counts(self) -> dict[str, Counts]:
+        """By collector, also of those for which something is kept though they are not configured any more."""
+        names = await self._buffer.outboxes()
+        return {name: await (await self._buffer.outbox(name)).counts() for name in names}
 
     def _device_statuses(self) -> list[DeviceStatus]:
         known = self._fleet.states()

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from edge_agent.config import Config
 from edge_agent.secret_files import SecretUnusable, make_secret_file, read_secret_bytes
-from models.at_rest import KEY_BYTES
+from models.at_rest import KEY_BYTES, AtRest
 from models.errors import NeedsAHuman
 
 CREDENTIAL: Final = "gatehouse-at-rest"
@@ -30,6 +31,18 @@ class AtRestKeyUnusable(NeedsAHuman):
     def __init__(self, place: Path, detail: str) -> None:
         super().__init__(f"{place}: {detail}. The buffer is left as it is: nothing in it is lost")
         self.place, self.detail = place, detail
+
+
+def at_rest_of(config: Config) -> AtRest:
+    """What encrypts and opens the rows of this gateway's buffer. Raise AtRestKeyUnusable."""
+    gateway = config.settings.gateway
+    key = at_rest_key(
+        config.file,
+        state_dir=config.state_dir,
+        given=gateway.at_rest_key_file,
+        is_needed=config.buffer_file.exists(),
+    )
+    return AtRest(key, purpose="buffer", cipher=gateway.at_rest_cipher)
 
 
 def at_rest_key(

@@ -85,12 +85,19 @@ class Boots:
         boot = self._boots.get(ms // BOOT_MS) or self._forgotten(ms)
         return None if boot is None or boot.offset_ms is None else boot.offset_ms + ms % BOOT_MS
 
-    def settled(self, items: Sequence[Item]) -> Sequence[Item] | None:
-        """`items` with real times; None while that of any is not known."""
-        if not any(is_provisional(item.received_ms) or is_provisional(item.measured_ms) for item in items):
+    def settled(self, items: Sequence[Item | None]) -> Sequence[Item | None] | None:
+        """`items` with real times; None while that of any is not known. What is not there stays so."""
+        if not any(
+            is_provisional(item.received_ms) or is_provisional(item.measured_ms)
+            for item in items
+            if item is not None
+        ):
             return items
-        found: list[Item] = []
+        found: list[Item | None] = []
         for item in items:
+            if item is None:
+                found.append(None)
+                continue
             measured_ms, received_ms = self.settled_ms(item.measured_ms), self.settled_ms(item.received_ms)
             if measured_ms is None or received_ms is None:
                 return None

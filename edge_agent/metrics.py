@@ -36,13 +36,15 @@ class Metrics:
         self._devices = gauge("devices", "Configured devices", "bus", "state")
         self._held = gauge("held_items", "Items in memory because the disk refuses them")
         self._lost = gauge("lost_items", "Items lost because disk and memory were full")
-        self._items = gauge("buffer_items", "Items of this epoch", "state")
-        self._batches = gauge("buffer_batches", "Batches in the buffer", "state")
+        self._items = gauge("buffer_items", "Items ever appended, by where they are", "collector", "state")
+        self._batches = gauge("buffer_batches", "Batches in the buffer", "collector", "state")
         self._bytes = gauge("buffer_bytes", "Bytes that the buffer uses")
         self._conserved = gauge(
-            "buffer_conserved", "1 when produced = delivered + pending + quarantined + dropped"
+            "buffer_conserved", "1 when produced = delivered + pending + quarantined + dropped", "collector"
         )
-        self._lag = gauge("buffer_oldest_pending_seconds", "Age of the oldest item that is not delivered")
+        self._lag = gauge(
+            "buffer_oldest_pending_seconds", "Age of the oldest item that is not delivered", "collector"
+        )
         self._delivered = counter("batches_delivered", "Batches with a receipt", "collector")
         self._sent_bytes = counter("sent_bytes", "Bytes of delivered envelopes", "collector")
         self._upload_seconds = histogram(
@@ -73,16 +75,19 @@ class Metrics:
         self._of_bus[bus] = self._poll_seconds.labels(bus), self._rtt_seconds.labels(bus)
         return self._of_bus[bus]
 
-    def buffer_is(self, counts: Counts, *, now_ms: int, real_ms: Callable[[int], int]) -> None:
-        """Show the state of the buffer."""
+    def outbox_is(
+        self, collector: str, counts: Counts, *, now_ms: int, real_ms: Callable[[int], int]
+    ) -> None:
+        """Show the state of the buffer, as one collector has it."""
         for state in ("produced", "delivered", "pending", "quarantined", "dropped"):
-            self._items.labels(state).set(getattr(counts, state))
-        self._batches.labels("pending").set(counts.batches_pending)
-        self._batches.labels("kept").set(counts.batches_kept)
+            self._items.labels(collector, state).set(getattr(counts, state))
+        self._batches.labels(collector, "pending").set(counts.batches_pending)
+        self._batches.labels(collector, "kept").set(counts.batches_kept)
         self._bytes.set(counts.bytes_used)
-        self._conserved.set(counts.conserved)
+        self._conserved.labels(collector).set(counts.conserved)
         oldest_ms = counts.oldest_pending_ms
-        self._lag.set(0 if oldest_ms is None else max(0, now_ms - real_ms(oldest_ms)) / 1000)
+        lag_s = 0 if oldest_ms is None else max(0, now_ms - real_ms(oldest_ms)) / 1000
+        self._lag.labels(collector).set(lag_s)
 
     def delivered(self, collector: str, batch: Batch, seconds: float) -> None:
         """Count a batch that has its receipt."""

@@ -10,10 +10,11 @@ from pathlib import Path
 import aiosqlite
 import msgspec
 
-from edge_agent.buffer.batches import counts, position
+from edge_agent.buffer.database import bytes_used
+from edge_agent.buffer.outboxes import counts, load_outboxes
 from edge_agent.config import Config
 from edge_agent.identity.folder import IdentityDamaged, NotEnrolled, load_identity
-from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, Status
+from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, OutboxStatus, Status
 from edge_agent.version import agent_version
 from models.errors import NeedsAHuman
 
@@ -117,7 +118,13 @@ def buffer_of(path: Path) -> BufferStatus | None:
 
 async def _counted(uri: str) -> BufferStatus:
     async with aiosqlite.connect(uri, uri=True) as connection:
-        return BufferStatus.of(await counts(connection), epoch=(await position(connection)).epoch)
+        return BufferStatus(
+            bytes_used=await bytes_used(connection),
+            outboxes={
+                name: OutboxStatus.of(await counts(connection, state), state.epoch)
+                for name, state in (await load_outboxes(connection)).items()
+            },
+        )
 
 
 def _collector(config: Config, name: str) -> CollectorStatus:

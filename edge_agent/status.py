@@ -10,8 +10,8 @@ from edge_agent.buffer.contract import Counts
 from edge_agent.config import DeviceSection
 
 
-class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where all items are; see `edge_agent.buffer.contract.Counts`."""
+class OutboxStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where all items are, as one collector has them; see `edge_agent.buffer.contract.Counts`."""
 
     epoch: str
     produced: int
@@ -22,21 +22,12 @@ class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
     conserved: bool
     batches_pending: int
     batches_kept: int
-    bytes_used: int
     oldest_pending_ms: int | None
-    held_in_memory: int = 0  # because the disk refuses them
-    lost_from_memory: int = 0
 
     @classmethod
     def of(
-        cls,
-        counts: Counts,
-        *,
-        epoch: bytes,
-        held_in_memory: int = 0,
-        lost_from_memory: int = 0,
-        real_ms: Callable[[int], int] = lambda ms: ms,
-    ) -> "BufferStatus":
+        cls, counts: Counts, epoch: bytes, real_ms: Callable[[int], int] = lambda ms: ms
+    ) -> "OutboxStatus":
         """`real_ms` is `Timekeeper.real_ms`."""
         oldest_ms = counts.oldest_pending_ms
         return cls(
@@ -49,11 +40,22 @@ class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
             conserved=counts.conserved,
             batches_pending=counts.batches_pending,
             batches_kept=counts.batches_kept,
-            bytes_used=counts.bytes_used,
             oldest_pending_ms=None if oldest_ms is None else real_ms(oldest_ms),
-            held_in_memory=held_in_memory,
-            lost_from_memory=lost_from_memory,
         )
+
+
+class BufferStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept."""
+
+    bytes_used: int
+    outboxes: dict[str, OutboxStatus]  # by the name of the collector
+    held_in_memory: int = 0  # because the disk refuses them
+    lost_from_memory: int = 0
+
+    @property
+    def conserved(self) -> bool:
+        """Whether nothing is unaccounted for."""
+        return all(outbox.conserved for outbox in self.outboxes.values())
 
 
 class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):

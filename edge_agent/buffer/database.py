@@ -32,8 +32,8 @@ _UNWILLING = {
 _SIDE_FILES = ("", "-wal", "-shm")
 
 # A block is one group commit; what sequence numbers were given is known from `first_seq` and `count` alone.
-# The blocks of a delivered batch are deleted, for its body has the items. Wide columns come last, so that
-# SQLite need not read past them.
+# The blocks of a batch are deleted when every collector has their items, for its body has them. Wide columns
+# come last, so that SQLite need not read past them.
 _SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -41,47 +41,73 @@ CREATE TABLE block (
     first_seq INTEGER PRIMARY KEY,
     count INTEGER NOT NULL CHECK (count > 0),
     readings INTEGER NOT NULL,
+    holes INTEGER NOT NULL,
     stored_ms INTEGER NOT NULL,
-    crc INTEGER NOT NULL,
+    thinned INTEGER NOT NULL,
     data BLOB NOT NULL
 ) STRICT;
-CREATE INDEX block_span ON block (first_seq, count, readings);
-CREATE TABLE content_key (key_id BLOB PRIMARY KEY, sent INTEGER NOT NULL, package BLOB NOT NULL) STRICT;
+CREATE INDEX block_span ON block (first_seq, count, holes, readings, thinned);
+CREATE TABLE collector (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    gateway_id TEXT NOT NULL,
+    epoch BLOB NOT NULL,
+    epoch_first INTEGER NOT NULL,
+    produced_before INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    quarantined INTEGER NOT NULL,
+    dropped INTEGER NOT NULL
+) STRICT;
+CREATE TABLE claimed (
+    collector INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    PRIMARY KEY (collector, first_seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE content_key (
+    collector INTEGER NOT NULL,
+    key_id BLOB NOT NULL,
+    sent INTEGER NOT NULL,
+    package BLOB NOT NULL,
+    PRIMARY KEY (collector, key_id)
+) STRICT;
 CREATE TABLE batch (
-    number INTEGER PRIMARY KEY,
-    first_seq INTEGER NOT NULL UNIQUE,
+    collector INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
     count INTEGER NOT NULL CHECK (count > 0),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered')),
+    items INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'withdrawn')),
     sealed_ms INTEGER NOT NULL,
     delivered_ms INTEGER,
-    key_id BLOB NOT NULL REFERENCES content_key (key_id),
+    key_id BLOB NOT NULL,
     digest BLOB NOT NULL,
     receipt TEXT,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    PRIMARY KEY (collector, number),
+    FOREIGN KEY (collector, key_id) REFERENCES content_key (collector, key_id)
 ) STRICT;
-CREATE INDEX batch_state ON batch (state);
+CREATE INDEX batch_under_way ON batch (collector, number) WHERE state = 'pending';
+CREATE INDEX batch_delivered ON batch (delivered_ms, collector, number) WHERE state <> 'pending';
+CREATE INDEX batch_numbers ON batch (collector, first_seq);
 CREATE TABLE refused (
     id INTEGER PRIMARY KEY,
-    epoch BLOB NOT NULL,
+    collector INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    is_open INTEGER NOT NULL,
     refused_ms INTEGER NOT NULL,
     reason TEXT NOT NULL,
     item BLOB NOT NULL
 ) STRICT;
-CREATE TABLE mark (
-    name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE gap (
-    first_seq INTEGER PRIMARY KEY,
-    count INTEGER NOT NULL CHECK (count > 0),
-    dropped_ms INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    data BLOB
-) STRICT;
-INSERT INTO meta VALUES ('epoch', randomblob(16)), ('gateway_id', ''), ('delivered', 0), ('quarantined', 0);
+CREATE TABLE mark (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE damaged (first_seq INTEGER PRIMARY KEY, count INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
 """
 _COMMIT = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
 _SCHEMA_TEXT = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+_BYTES_USED = (
+    "SELECT (pages.page_count - free.freelist_count) * size.page_size "
+    "FROM pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size"
+)
 _OVERLAPS = """
 SELECT count(*) FROM (SELECT first_seq, lag(first_seq + count) OVER (ORDER BY first_seq) AS free FROM block)
 WHERE first_seq < free
@@ -107,6 +133,17 @@ class BufferInUse(NeedsAHuman):
         self.path = path
 
 
+class WrongKey(NeedsAHuman):
+    """The file was encrypted with another key than the one that is given."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: was encrypted with another key; put back the key that it was made with (see "
+            "gateway.at_rest_key_file), or name another state_dir. Nothing in it was changed"
+        )
+        self.path = path
+
+
 class _Damaged(Exception):
     """The file is not a sound database of ours."""
 
@@ -119,11 +156,21 @@ class SetAside:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What came of opening the file."""
+
+    aside: SetAside | None  # what was there could not be used, and a new store begins
+    is_copy: bool  # the file is another than the one that was last written: it was put back from a copy
+
+
 class Database:
     """The file with its settings, and a lock beside it that keeps other processes out."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fingerprint: bytes) -> None:
+        """`fingerprint` tells the key that the rows are encrypted with from others."""
         self.path = path
+        self._fingerprint = fingerprint
         self._lock: IO[bytes] | None = None
         self._connection: aiosqlite.Connection | None = None
 
@@ -137,7 +184,7 @@ class Database:
             raise BufferUnavailable(f"{self.path}: is not open")
         return self._connection
 
-    async def open(self, *, now_ms: int) -> SetAside | None:
+    async def open(self, *, now_ms: int) -> Opened:
         """Open the file, or make it. One that is damaged or no buffer is renamed, never deleted.
 
         Raise NeedsAHuman when a person must decide, BufferUnavailable when the disk refuses.
@@ -145,12 +192,13 @@ class Database:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # who is where, and when
             self._take_lock()
+            aside = None
             try:
-                self._connection = await _connect(self.path)
+                self._connection = await _connect(self.path, self._fingerprint)
             except _Damaged as err:
                 aside = _set_aside(self.path, str(err), now_ms)
-                self._connection = await _connect(self.path)
-                return aside
+                self._connection = await _connect(self.path, self._fingerprint)
+            return Opened(aside, await self._is_copy())
         except OSError as err:
             raise BufferUnavailable(
                 f"{self.path}: {err.strerror}; check the disk and the rights of its folder"
@@ -158,7 +206,16 @@ class Database:
         finally:
             if self._connection is None:
                 self._free_lock()
-        return None
+
+    async def note_file(self, connection: aiosqlite.Connection) -> None:
+        """Remember that it is this very file that is written from now on."""
+        await connection.execute_insert(
+            "INSERT OR REPLACE INTO meta VALUES ('file', ?)", (_inode(self.path),)
+        )
+
+    async def _is_copy(self) -> bool:
+        noted = await self.connection.execute_fetchall("SELECT value FROM meta WHERE name = 'file'")
+        return [number for (number,) in noted] != [_inode(self.path)]
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
@@ -216,13 +273,18 @@ def disk_refused(path: Path, err: Exception) -> BufferUnavailable:
     return BufferUnavailable(f"{path}: {err}; {hint}")
 
 
+async def bytes_used(connection: aiosqlite.Connection) -> int:
+    """The size of the file without the pages that are free to be used again."""
+    return await scalar(connection, _BYTES_USED)
+
+
 async def scalar(connection: aiosqlite.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> int:
     """The one number that a query gives."""
     [(value,)] = await connection.execute_fetchall(sql, parameters)
     return int(value)
 
 
-async def _connect(path: Path) -> aiosqlite.Connection:
+async def _connect(path: Path, fingerprint: bytes) -> aiosqlite.Connection:
     connection: aiosqlite.Connection | None = None
     try:
         connection = await aiosqlite.connect(path, isolation_level=None)
@@ -234,7 +296,7 @@ async def _connect(path: Path) -> aiosqlite.Connection:
             f"journal_size_limit = {_WAL_KEPT_BYTES}",
         ):
             await connection.execute_fetchall(f"PRAGMA {pragma}")
-        await _check(connection, path)
+        await _check(connection, path, fingerprint)
     except BaseException as err:
         if connection is not None:
             await connection.close()
@@ -246,15 +308,19 @@ async def _connect(path: Path) -> aiosqlite.Connection:
     return connection
 
 
-async def _check(connection: aiosqlite.Connection, path: Path) -> None:
+async def _check(connection: aiosqlite.Connection, path: Path, fingerprint: bytes) -> None:
     version = await scalar(connection, "PRAGMA user_version")
     if version == 0 and await scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0:
-        await connection.executescript(_SCHEMA + _COMMIT)
+        own = f"INSERT INTO meta VALUES ('key', x'{fingerprint.hex()}'), ('file', {_inode(path)});"  # noqa: S608
+        await connection.executescript(_SCHEMA + own + _COMMIT)  # two numbers of ours are put in
         return
     if await scalar(connection, "PRAGMA application_id") != APPLICATION_ID:
         raise _Damaged("it is a database of another program")
     if version > SCHEMA_VERSION:
         raise BufferOfAnotherVersion(path, version)
+    keys = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'key'")
+    if [key for (key,) in keys] != [fingerprint]:
+        raise WrongKey(path)
     if [sql for (sql,) in await connection.execute_fetchall(_SCHEMA_TEXT)] != _expected_schema():
         raise _Damaged("its tables are not those of a buffer")
     [(found,)] = await connection.execute_fetchall("PRAGMA integrity_check(1)")
@@ -262,6 +328,11 @@ async def _check(connection: aiosqlite.Connection, path: Path) -> None:
         raise _Damaged(f"its integrity check failed: {found}")
     if await scalar(connection, _OVERLAPS):
         raise _Damaged("two of its blocks hold the same sequence number")
+
+
+def _inode(path: Path) -> int:
+    """Another one for a file that was put back from a copy."""
+    return path.stat().st_ino
 
 
 def _expected_schema() -> list[str]:

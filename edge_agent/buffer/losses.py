@@ -1,21 +1,24 @@
-"""Drops blocks, and records what was lost with them: in a row, and for the event that tells of it."""
+"""Gives items up, and says what was lost: in the counters, and for the event that tells of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import aiosqlite
 
-from edge_agent.buffer.blocks import BlockDamaged
-from edge_agent.buffer.database import scalar
-from edge_agent.buffer.rows import StoredBlock, delete_block, insert_items
-from models.reading import Event, Item, Reading
+from edge_agent.buffer.outboxes import OutboxState, note_lost
+from edge_agent.buffer.rows import StoredBlock, delete_block, rewrite_block
+from models.at_rest import AtRest
+from models.reading import Item, Reading
+
+MOST_DAMAGED_KEPT: Final = 16  # blocks, for somebody who wants to know what has happened to the disk
 
 
 @dataclass(slots=True)
 class Lost:
     """What one pass took away. The items of a damaged block are in no count, only in the numbers."""
 
-    reason: str  # "buffer-full", "damaged"
+    reason: str  # "thinned", "buffer-full", "damaged", "refused"
     first_seq: int = 0  # 0: nothing was lost
     last_seq: int = 0
     readings: int = 0
@@ -23,9 +26,10 @@ class Lost:
     from_ms: int | None = None
     to_ms: int | None = None
 
-    def note(self, first_seq: int, count: int, items: list[Item]) -> None:
-        self.first_seq = self.first_seq or first_seq
-        self.last_seq = first_seq + count - 1
+    def note(self, first_seq: int, last_seq: int, items: Sequence[Item]) -> None:
+        """`items` are lost, all of them with numbers between these two."""
+        self.first_seq = min(self.first_seq or first_seq, first_seq)
+        self.last_seq = max(self.last_seq, last_seq)
         readings = sum(1 for item in items if item.__class__ is Reading)
         self.readings += readings
         self.events += len(items) - readings
@@ -39,64 +43,41 @@ class Lost:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-async def drop_block(
-    connection: aiosqlite.Connection, block: StoredBlock, lost: Lost, *, keep_events: bool, now_ms: int
+async def give_up(
+    connection: aiosqlite.Connection,
+    block: StoredBlock,
+    is_given_up: Callable[[Item], bool],
+    states: Sequence[OutboxState],
+    at_rest: AtRest,
+    lost: Lost,
+    *,
+    thinned: int,
 ) -> None:
-    """Drop a block's readings, or all of it. The bytes of a damaged one are kept beside its gap."""
+    """Make holes of some items of a block. Raise BlockDamaged."""
+    items = block.items(at_rest)
+    gone = {i: item for i, item in enumerate(items) if item is not None and is_given_up(item)}
+    if gone:
+        lost.note(block.first_seq + min(gone), block.first_seq + max(gone), list(gone.values()))
+        await note_lost(connection, states, block.first_seq, [block.first_seq + i for i in gone])
+    kept = [None if i in gone else item for i, item in enumerate(items)]
+    await rewrite_block(connection, block, kept, at_rest, thinned=thinned)
+
+
+async def drop_damaged(
+    connection: aiosqlite.Connection, block: StoredBlock, states: Sequence[OutboxState], lost: Lost
+) -> None:
+    """Give up a block that cannot be read. Its bytes are kept for somebody to look at."""
     await delete_block(connection, block)
-    try:
-        items = block.items()
-    except BlockDamaged:
-        lost.note(block.first_seq, block.count, [])
-        await _insert_gap(connection, block.first_seq, block.count, now_ms, "damaged", block.data)
-        return
-    seq = block.first_seq
-    for kept, run in _runs(items, keep_events=keep_events):
-        if kept:
-            await insert_items(connection, run, seq, block.stored_ms)
-        else:
-            lost.note(seq, len(run), run)
-            if not await _lengthen_gap(connection, seq, len(run), now_ms, lost.reason):
-                await _insert_gap(connection, seq, len(run), now_ms, lost.reason, None)
-        seq += len(run)
-
-
-def _runs(items: list[Item], *, keep_events: bool) -> Iterator[tuple[bool, list[Item]]]:
-    """The items in order, in runs to be kept and runs to be dropped."""
-    run: list[Item] = []
-    kept = False
-    for item in items:
-        keep = keep_events and item.__class__ is Event
-        if run and keep != kept:
-            yield kept, run
-            run = []
-        kept = keep
-        run.append(item)
-    yield kept, run
-
-
-async def _lengthen_gap(
-    connection: aiosqlite.Connection, first_seq: int, count: int, now_ms: int, reason: str
-) -> bool:
-    """Let the gap that ends right before `first_seq` go on, if there is one of the same reason."""
-    before = await scalar(
-        connection,
-        "SELECT coalesce(max(first_seq), 0) FROM gap "
-        "WHERE first_seq = (SELECT max(first_seq) FROM gap WHERE first_seq < ?) "
-        "AND first_seq + count = ? AND reason = ? AND data IS NULL",
-        (first_seq, first_seq, reason),
-    )
-    if before:
-        await connection.execute_insert(
-            "UPDATE gap SET count = count + ?, dropped_ms = ? WHERE first_seq = ?", (count, now_ms, before)
-        )
-    return before > 0
-
-
-async def _insert_gap(
-    connection: aiosqlite.Connection, first_seq: int, count: int, now_ms: int, reason: str, data: bytes | None
-) -> None:
+    lost.note(block.first_seq, block.last_seq, [])
+    # Which of its numbers are holes is in the bytes that cannot be read; how many is not.
+    numbers = range(block.first_seq, block.last_seq + 1 - block.holes)
+    await note_lost(connection, states, block.first_seq, numbers)
     await connection.execute_insert(
-        "INSERT INTO gap (first_seq, count, dropped_ms, reason, data) VALUES (?, ?, ?, ?, ?)",
-        (first_seq, count, now_ms, reason, data),
+        "INSERT OR REPLACE INTO damaged (first_seq, count, data) VALUES (?, ?, ?)",
+        (block.first_seq, block.count, block.data),
+    )
+    await connection.execute_insert(
+        "DELETE FROM damaged WHERE first_seq NOT IN "
+        "(SELECT first_seq FROM damaged ORDER BY first_seq DESC LIMIT ?)",
+        (MOST_DAMAGED_KEPT,),
     )

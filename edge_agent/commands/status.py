@@ -64,16 +64,17 @@ def _about_buffer(status: Status) -> str:
     buffer = status.buffer
     if buffer is None:
         return "Buffer: none yet; it is made when the agent first runs."
-    lines = [
-        f"Buffer: {buffer.produced} produced = {buffer.delivered} delivered + {buffer.pending} pending + "
-        f"{buffer.quarantined} quarantined + {buffer.dropped} dropped; {buffer.bytes_used / (1 << 20):.1f} MB"
-    ]
-    if not buffer.conserved:
-        lines.append("  These do not add up: keep a copy of the buffer file and report this.")
-    if buffer.oldest_pending_ms is not None:
+    lines = [f"Buffer: {buffer.bytes_used / (1 << 20):.1f} MB"]
+    for name, outbox in buffer.outboxes.items():
         lines.append(
-            f"  The oldest that is not delivered was read {_ago(buffer.oldest_pending_ms, status.now_ms)}."
+            f"  {name}: {outbox.produced} produced = {outbox.delivered} delivered + {outbox.pending} "
+            f"pending + {outbox.quarantined} quarantined + {outbox.dropped} dropped"
         )
+        if not outbox.conserved:
+            lines.append("  These do not add up: keep a copy of the buffer file and report this.")
+        if outbox.oldest_pending_ms is not None:
+            ago = _ago(outbox.oldest_pending_ms, status.now_ms)
+            lines.append(f"  The oldest that is not delivered was read {ago}.")
     if buffer.held_in_memory:
         lines.append(
             f"  The disk refuses readings: {buffer.held_in_memory} are in memory alone. Free space on it."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.contract import ActingDriver, CommandRefused, DeviceState, DeviceUnreachable
+from edge_agent.at_rest_key import at_rest_of
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.buses import is_asked
 from edge_agent.buses.polled import make_driver, make_wire
@@ -48,7 +49,7 @@ async def _tell_once(
     clock = real_clock()
     bus = _OpenedOnce(config, device, clock)
     order = on_site_order(device.id, action, arguments, by=myself().name, now_ms=clock.now_ms())
-    async with await SqliteBuffer.open(config.buffer_file, clock=clock) as buffer:
+    async with await SqliteBuffer.open(config.buffer_file, clock=clock, at_rest=at_rest_of(config)) as buffer:
         sink = BufferSink(buffer, clock)
         executor = Executor(
             lambda: [bus], note=lambda marks: buffer.append([], marks), sink=sink, clock=clock

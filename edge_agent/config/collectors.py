@@ -21,6 +21,7 @@ class CollectorSettings:
     carrier: Literal["https"]
     live_every_s: float
     max_items: int
+    backlog_per_s: float | None
     proxy: str | None  # http://host:port
     proxy_login_file: Path | None
 
@@ -41,6 +42,7 @@ def settings_of(name: str, settings: ConfigFile, folder: Path) -> CollectorSetti
         carrier=one.carrier,
         live_every_s=common.live_every_s if one.live_every_s is None else one.live_every_s,
         max_items=common.max_items if one.max_items is None else one.max_items,
+        backlog_per_s=one.backlog_per_s or common.backlog_per_s,
         proxy=proxy,
         proxy_login_file=None if login is None else folder / login,
     )
@@ -58,8 +60,6 @@ def collector_mistakes(settings: ConfigFile) -> Iterator[Mistake]:
         if not is_name(name):
             hint = "up to 40 letters, digits and dashes"
             yield Mistake(("collectors", name), "is no name for a collector", hint)
-    for name in list(settings.collectors)[1:]:
-        yield Mistake(("collectors", name), "is one too many: a gateway has one collector", "remove it")
 
 
 def _sections(settings: ConfigFile) -> Iterator[tuple[tuple[str, ...], UplinkSection | CollectorSection]]:

@@ -48,6 +48,9 @@ class UplinkSection(Section):
         default=10, ge=1, le=86_400, description="how long a reading may wait to be sent"
     )
     max_items: int = Field(default=5000, ge=1, le=50_000, description="readings and events in one batch")
+    backlog_per_s: float | None = Field(
+        default=None, ge=1, description="after an outage, how many readings a second at most are made up for"
+    )
     proxy: str | None = Field(default=None, description="http://host:port, between here and the collectors")
     proxy_login_file: str | None = Field(
         default=None, min_length=1, description="a file with user:password for the proxy"
@@ -60,6 +63,7 @@ class CollectorSection(Section):
     carrier: Literal["https"] = Field(default="https", description="what carries batches there")
     live_every_s: float | None = Field(default=None, ge=1, le=86_400)
     max_items: int | None = Field(default=None, ge=1, le=50_000)
+    backlog_per_s: float | None = Field(default=None, ge=1)
     proxy: str | None = Field(default=None, description="http://host:port, or none where `uplink` has one")
     proxy_login_file: str | None = Field(default=None, min_length=1)
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from edge_agent.doctor.finding import Finding, ok, problem, skipped, warning
 from edge_agent.doctor.scene import Scene
 from edge_agent.observed import buffer_of
@@ -36,19 +38,29 @@ def judged_room(buffer: BufferStatus, most: int) -> Finding:
     used = buffer.bytes_used
     seen = f"{used / MB:.1f} MB" + (f" of {most / MB:.0f} MB" if most else "")
     facts = {"bytes_used": used, "bytes_most": most}
-    if most and used * 100 >= NEARLY_FULL_PCT * most and buffer.pending:
-        hint = "reach the collector, or raise buffer.max_mb: soon the oldest readings are dropped"
-        return warning("buffer.room", f"{seen}; {buffer.pending} items wait", hint, facts=facts)
+    pending = max((outbox.pending for outbox in buffer.outboxes.values()), default=0)
+    if most and used * 100 >= NEARLY_FULL_PCT * most and pending:
+        hint = "reach the collector, or raise buffer.max_mb: soon the oldest readings are thinned out"
+        return warning("buffer.room", f"{seen}; {pending} items wait", hint, facts=facts)
     return ok("buffer.room", seen, facts=facts)
 
 
 def judged_pending(buffer: BufferStatus, now_ms: int) -> Finding:
-    """What waits, and since when."""
-    facts = {"pending": buffer.pending, "oldest_pending_ms": buffer.oldest_pending_ms}
-    if not buffer.pending or buffer.oldest_pending_ms is None:
+    """What waits, and since when, for the collector that has waited longest."""
+    facts = {
+        name: {"pending": outbox.pending, "oldest_pending_ms": outbox.oldest_pending_ms}
+        for name, outbox in buffer.outboxes.items()
+    }
+    waiting = [
+        (outbox.oldest_pending_ms, name, outbox.pending)
+        for name, outbox in buffer.outboxes.items()
+        if outbox.oldest_pending_ms is not None
+    ]
+    if not waiting:
         return ok("buffer.pending", "nothing waits", facts=facts)
-    age_ms = now_ms - buffer.oldest_pending_ms
-    seen = f"{buffer.pending} items wait, the oldest since {max(0, age_ms) / HOUR_MS:.1f} h"
+    oldest_ms, name, pending = min(waiting)
+    age_ms = now_ms - oldest_ms
+    seen = f"{pending} items wait for {name}, the oldest since {max(0, age_ms) / HOUR_MS:.1f} h"
     if age_ms > WAITS_LONG_MS:
         return warning("buffer.pending", seen, "see the checks of the collector", facts=facts)
     return ok("buffer.pending", seen, facts=facts)
@@ -56,23 +68,25 @@ def judged_pending(buffer: BufferStatus, now_ms: int) -> Finding:
 
 def judged_sound(buffer: BufferStatus) -> Finding:
     """Whether every item is accounted for, and on disk."""
-    facts = {
-        name: getattr(buffer, name)
-        for name in ("produced", "delivered", "pending", "quarantined", "dropped", "held_in_memory")
-    }
+    outboxes = buffer.outboxes.values()
+    facts: dict[str, object] = {name: msgspec.to_builtins(outbox) for name, outbox in buffer.outboxes.items()}
+    facts["held_in_memory"] = buffer.held_in_memory
     if not buffer.conserved:
         seen = "produced is not delivered + pending + quarantined + dropped"
         return problem("buffer.sound", seen, "keep a copy of buffer.db and report this", facts=facts)
     if buffer.held_in_memory:
         seen = f"the disk refuses readings: {buffer.held_in_memory} are in memory alone"
         return problem("buffer.sound", seen, "free space; see the checks of the disk", facts=facts)
-    if buffer.lost_from_memory or buffer.dropped:
-        seen = f"{buffer.dropped} items dropped, {buffer.lost_from_memory} lost in memory; each loss is told"
+    dropped = max((outbox.dropped for outbox in outboxes), default=0)
+    if buffer.lost_from_memory or dropped:
+        seen = f"{dropped} items dropped, {buffer.lost_from_memory} lost in memory; each loss is told"
         return warning("buffer.sound", seen, "see its reason in the events of the collector", facts=facts)
-    if buffer.quarantined:
-        seen = f"the collector keeps {buffer.quarantined} items aside as wrong"
+    quarantined = max((outbox.quarantined for outbox in outboxes), default=0)
+    if quarantined:
+        seen = f"{quarantined} items are kept aside as wrong"
         return warning("buffer.sound", seen, "see why on the collector's page", facts=facts)
-    return ok("buffer.sound", f"all of {buffer.produced} items are accounted for", facts=facts)
+    produced = max((outbox.produced for outbox in outboxes), default=0)
+    return ok("buffer.sound", f"all of {produced} items are accounted for", facts=facts)
 
 
 def _aside(scene: Scene) -> Finding:

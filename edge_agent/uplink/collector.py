@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from drivers.waiting import first_of
-from edge_agent.buffer.contract import Batch, Buffer
+from edge_agent.buffer.contract import Batch, Buffer, Outbox
 from edge_agent.config.collectors import CollectorSettings
 from edge_agent.identity.folder import (
     EXPIRED,
@@ -25,9 +25,10 @@ from edge_agent.status import CollectorStatus
 from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.uplink.carriers import make_carrier
-from edge_agent.uplink.delivery import Sender, Uplink, UplinkState
+from edge_agent.uplink.delivery import Pace, Uplink, UplinkState
 from edge_agent.uplink.key_watch import KeyWatch
 from edge_agent.uplink.questions import Questions
+from edge_agent.uplink.sealer import Sender
 
 LAST_UPLOAD_S: Final = 2.0  # in real time; see `edge_agent.app`
 LOOK_FOR_IDENTITY_S: Final = 5.0  # a technician who has just enrolled waits for the first batch
@@ -130,7 +131,8 @@ class Collector:
         try:
             clock = shared.timekeeper.clock
             questions = Questions(carrier, identity, clock.now_ms, monotonic_s=clock.monotonic_s)
-            self._uplink = uplink = self._make_uplink(identity, questions)
+            outbox = await shared.buffer.outbox(self.name)
+            self._uplink = uplink = self._make_uplink(identity, questions, outbox)
             services = [
                 supervised(partial(service, identity, questions), self._ended) for service in self._services
             ]
@@ -159,9 +161,11 @@ class Collector:
 
         return now_s if self._shared.judges_certificates else None
 
-    def _make_uplink(self, identity: Identity, questions: Questions) -> Uplink:
+    def _make_uplink(self, identity: Identity, questions: Questions, outbox: Outbox) -> Uplink:
+        settings = self._settings
         return Uplink(
             self._shared.buffer,
+            outbox,
             questions,
             Sender(
                 gateway_id=identity.gateway_id,
@@ -169,9 +173,12 @@ class Collector:
                 signing_key=identity.envelope_key,
                 suite=identity.suite,
             ),
+            Pace(
+                live_every_s=settings.live_every_s,
+                max_items=settings.max_items,
+                backlog_per_s=settings.backlog_per_s,
+            ),
             clock=self._shared.timekeeper.clock,
-            live_every_s=self._settings.live_every_s,
-            max_items=self._settings.max_items,
             timekeeper=self._shared.timekeeper,
             on_delivered=self._on_delivered,
             on_receipt=KeyWatch(identity, questions).look_at,

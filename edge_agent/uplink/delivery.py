@@ -1,40 +1,34 @@
-"""Brings what is in the buffer to the collector: seals it once, and sends it until it has a receipt."""
+"""Brings what is in the buffer to one collector: sends each envelope until it has a receipt."""
 
 import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 from drivers.waiting import first_of
-from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Cut
+from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Outbox
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.uplink.backoff import Backoff
+from edge_agent.uplink.lanes import Lanes
 from edge_agent.uplink.questions import CollectorBusy, CollectorRefused, Questions, Told
-from models.envelope import MOST_SECONDS, STANDARD, ContentKey, Signer, Suite, is_intact, seal
+from edge_agent.uplink.sealer import CannotSeal, Sealer, Sender, TimeUnknown
+from edge_agent.uplink.suspects import Suspects
+from models.envelope import is_intact
 from models.errors import GatehouseError, NeedsAHuman, RetryLater
 from models.protocol import Code, Receipt
 from models.times import Clock
 
-RESEND_AGAIN_S: Final = 3600.0  # a collector that still misses what it was sent again has another problem
-RESEND_AT_ONCE: Final = 50  # envelopes for one receipt; the next receipt asks for the rest
+LONGEST_UNREACHABLE_S: Final = 20.0
+"""With the network back, what is live is fresh within half a minute; asking who is away costs little."""
 
 _log = logging.getLogger(__name__)
 
 # Refusals that may be the fault of one item, with what a collector may answer that is not ours.
 _POISONED_STATUS = frozenset({400, 413, 422})
 _NOT_THE_ITEMS = frozenset({Code.BAD_SIGNATURE, Code.CANNOT_OPEN})
-
-
-class CannotSeal(NeedsAHuman):
-    """Items that the buffer took cannot be sealed."""
-
-    def __init__(self, first_seq: int, detail: str) -> None:
-        super().__init__(f"items from number {first_seq} on cannot be sealed: {detail}; report this")
-        self.first_seq, self.detail = first_seq, detail
 
 
 class ForeignReceipt(RetryLater):
@@ -45,19 +39,13 @@ class ForeignReceipt(RetryLater):
         self.number = number
 
 
-class TimeUnknown(RetryLater):
-    """Nobody has told the gateway the time yet, so its readings have none that could be sent."""
-
-    def __init__(self) -> None:
-        super().__init__("the time is not known yet; check the time service of this gateway, or the network")
-
-
 @dataclass(slots=True)
 class UplinkState:
     """What people are told of the uplink."""
 
     problem: str = ""  # why nothing goes out just now; "" when all is well
     needs_a_human: bool = False
+    has_backlog: bool = False  # what has waited is sent behind what is live
     delivered_batches: int = 0
     sent_bytes: int = 0
     last_receipt_ms: int | None = None
@@ -66,13 +54,12 @@ class UplinkState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """Who seals, and for whom."""
+class Pace:
+    """How much is sent, and when."""
 
-    gateway_id: str
-    collector_key: bytes = field(repr=False)
-    signing_key: Signer = field(repr=False)
-    suite: Suite = STANDARD
+    live_every_s: float
+    max_items: int  # in one batch
+    backlog_per_s: float | None = None  # items of a backlog; None: as fast as that goes
 
 
 class Uplink:
@@ -81,34 +68,46 @@ class Uplink:
     def __init__(
         self,
         buffer: Buffer,
+        outbox: Outbox,
         questions: Questions,
         sender: Sender,
+        pace: Pace,
         *,
         clock: Clock,
-        live_every_s: float,
-        max_items: int,
         timekeeper: Timekeeper | None = None,
         rng: random.Random | None = None,
         on_delivered: Callable[[Batch, float], None] = lambda batch, seconds: None,
         on_receipt: Callable[[Receipt], Awaitable[None]] | None = None,
     ) -> None:
         self.state = UplinkState()
-        self._buffer, self._questions, self._sender, self._clock = buffer, questions, sender, clock
-        self._live_every_s, self._max_items = live_every_s, max_items
+        self._buffer, self._outbox, self._questions, self._clock = buffer, outbox, questions, clock
+        self._gateway_id, self._pace = sender.gateway_id, pace
         self._timekeeper = timekeeper
-        self._backoff = Backoff(rng)
+        self._rng = rng or random.Random()  # noqa: S311  # spreads gateways in time, keeps no secret
+        self._backoff = Backoff(self._rng, longest_unreachable_s=LONGEST_UNREACHABLE_S)
         self._hurried = asyncio.Event()
         self._on_delivered, self._on_receipt = on_delivered, on_receipt
-        self._content_key: ContentKey | None = None  # fresh in each process: no nonce can come twice
-        self._key_since_s = 0.0
+        settle = (lambda items: items) if timekeeper is None else timekeeper.boots.settled
+        self._sealer = Sealer(outbox, sender, clock, settle)
+        self._suspects = Suspects(outbox)
+        self._lanes = Lanes(
+            buffer,
+            outbox,
+            clock,
+            live_every_s=pace.live_every_s,
+            max_items=pace.max_items,
+            backlog_per_s=pace.backlog_per_s,
+        )
         self._last_kind = ""  # of error; said once
-        self._suspect_to: int | None = None  # the wrong item is not behind this number
-        self._put_aside = 0  # items refused since the last success
-        self._sent_again: dict[int, float] = {}
+        self._began_epoch = False  # since the last success
 
     async def run(self) -> None:
-        """Send what there is every `live_every_s`, sooner when a batch is full, for ever."""
-        await self._buffer.belong_to(self._sender.gateway_id)
+        """Send what there is every `live_every_s`, sooner when a batch is full, for ever.
+
+        The first time comes at random: gateways of a district that had no power begin together.
+        """
+        await self._outbox.belong_to(self._gateway_id)
+        await self._wait(self._rng.uniform(0, self._pace.live_every_s))
         while True:
             try:
                 await self._send_all()
@@ -116,28 +115,34 @@ class Uplink:
                 self._note(err)
                 await self._clock.sleep(self._backoff.pause_s(err))
             else:
-                full = self._buffer.wait_unsealed(self._max_items)
-                await first_of(self._clock.sleep(self._live_every_s), full, self._hurried.wait())
-                self._hurried.clear()
+                await self._wait(self._lanes.pause_s or self._pace.live_every_s)
 
     def hurry(self) -> None:
         """Send what is there now, for somebody waits for it; pauses after a failure are kept."""
+        self._lanes.hurry()
         self._hurried.set()
 
     async def flush(self) -> None:
         """Send all that is there, or as much as goes without a pause. For the end, when `run` has ended."""
         try:
-            await self._buffer.belong_to(self._sender.gateway_id)
+            await self._outbox.belong_to(self._gateway_id)
             await self._send_all()
         except (RetryLater, NeedsAHuman) as err:
             self._note(err)
 
+    async def _wait(self, seconds: float) -> None:
+        ends = [self._clock.sleep(seconds), self._hurried.wait()]
+        if not self._lanes.has_backlog:  # in which there is always enough for a batch
+            ends.append(self._outbox.wait_unsealed(self._pace.max_items))
+        await first_of(*ends)
+        self._hurried.clear()
+
     async def _send_all(self) -> None:
-        """Send what is there now. What comes meanwhile waits for others, to share an envelope with them."""
+        """Send what there is. What comes meanwhile waits for others, to share an envelope with them."""
         if self._timekeeper is not None and not self._timekeeper.is_set:
             await self._hear(await self._questions.ask_time())
-        epoch, last_seq = self._buffer.epoch, self._buffer.last_seq
-        while (batch := await self._next_batch(epoch, last_seq)) is not None:
+        self._lanes.begin()
+        while (batch := await self._next_batch()) is not None:
             try:
                 receipt = await self._send(batch)
             except CollectorRefused as err:
@@ -145,6 +150,7 @@ class Uplink:
                     raise
                 continue
             await self._settle(batch, receipt)
+            await self._send_again()
 
     async def _hear(self, told: Told | None) -> None:
         """Compare clocks with the collector."""
@@ -153,80 +159,24 @@ class Uplink:
         if events := await self._timekeeper.told(told.collector_ms, asked_s=told.asked_s):
             await self._buffer.append(events)
 
-    async def _next_batch(self, epoch: bytes, last_seq: int) -> Batch | None:
-        """The batch that is under way, or a new one from items up to `last_seq` of `epoch`."""
-        while (batch := await self._buffer.pending()) is not None:
+    async def _next_batch(self) -> Batch | None:
+        """The batch that is under way, or a new one."""
+        while (batch := await self._outbox.pending()) is not None:
             if is_intact(batch.body, batch.digest):
                 return batch
             _log.warning("batch %d was damaged on disk; it is sealed again", batch.number)
-            await self._buffer.withdraw(batch.number)
-        while (cut := await self._next_cut()) is not None:
-            if cut.first_seq > last_seq and self._buffer.epoch == epoch:
-                return None
+            await self._outbox.withdraw(batch.number)
+        while (cut := await self._suspects.cut() or await self._lanes.next_cut()) is not None:
             try:
-                return await self._sealed(cut)
+                return await self._sealer.seal(cut)
             except CannotSeal as err:
-                if not await self._divide(cut.first_seq, len(cut.items), err.detail):
+                if not await self._suspects.divide(cut.first_seq, len(cut.items), err.detail):
                     raise
         return None
 
-    async def _next_cut(self) -> Cut | None:
-        """As many items as may be in one batch; half of those among which one is known to be wrong."""
-        if self._suspect_to is not None:
-            first = await self._buffer.cut(1)
-            if first is not None and first.first_seq <= self._suspect_to:
-                return await self._buffer.cut(max(1, (self._suspect_to - first.first_seq + 1) // 2))
-            self._suspect_to = None
-        return await self._buffer.cut(self._max_items)
-
-    async def _sealed(self, cut: Cut) -> Batch:
-        key = await self._fresh_enough_key()
-        sender = self._sender
-        items = cut.items if self._timekeeper is None else self._timekeeper.boots.settled(cut.items)
-        if items is None:
-            raise TimeUnknown
-        work = partial(
-            seal,
-            items,
-            gateway_id=sender.gateway_id,
-            epoch=self._buffer.epoch,
-            number=cut.number,
-            first_seq=cut.first_seq,
-            previous=cut.previous,
-            content_key=key,
-            signing_key=sender.signing_key,
-        )
-        try:
-            sealed = await asyncio.to_thread(work)  # 30 ms of computing must not keep a poll waiting
-        except (ValueError, OverflowError) as err:  # such as two times that are 2**64 ms apart
-            raise CannotSeal(cut.first_seq, str(err)) from err
-        batch = Batch(cut.number, cut.first_seq, len(cut.items), key.key_id, sealed.body, sealed.digest)
-        await self._buffer.store(batch)
-        return batch
-
-    async def _fresh_enough_key(self) -> ContentKey:
-        """The content key, or another when it has sealed enough batches or for long enough.
-
-        Batches that were sealed with the one before keep it: the collector has its package.
-        """
-        now_s = self._clock.monotonic_s()
-        key = self._content_key
-        if key is not None and not key.is_worn and now_s - self._key_since_s < MOST_SECONDS:
-            return key
-        sender = self._sender
-        key, package = ContentKey.fresh(
-            gateway_id=sender.gateway_id,
-            collector_key=sender.collector_key,
-            signing_key=sender.signing_key,
-            suite=sender.suite,
-        )
-        await self._buffer.add_key(key.key_id, package)
-        self._content_key, self._key_since_s = key, now_s
-        return key
-
     async def _send(self, batch: Batch) -> Receipt:
         """The collector's receipt for exactly these bytes."""
-        package, sent = await self._buffer.key_package(batch.key_id)
+        package, sent = await self._outbox.key_package(batch.key_id)
         if not sent:
             await self._send_key(batch.key_id, package)
         started_s = self._clock.monotonic_s()
@@ -245,72 +195,47 @@ class Uplink:
 
     async def _send_key(self, key_id: bytes, package: bytes) -> None:
         await self._questions.send_key(key_id, package)
-        await self._buffer.key_sent(key_id)
+        await self._outbox.key_sent(key_id)
 
     async def _settle(self, batch: Batch, receipt: Receipt) -> None:
         quarantined = len(receipt.quarantined)
         if quarantined:
             first = receipt.quarantined[0]
             _log.warning("the collector put %d items aside, the first because: %s", quarantined, first.reason)
-        await self._buffer.deliver(
+        await self._outbox.deliver(
             batch.number, quarantined=quarantined, receipt=receipt.model_dump_json(exclude={"missing"})
         )
         self._note_success()
         await self._hear(self._questions.heard)
         self._on_delivered(batch, self.state.last_upload_s or 0.0)
-        await self._send_again(receipt)
+        self._lanes.miss(receipt.missing)
         if self._on_receipt is not None:
             await self._on_receipt(receipt)
 
-    async def _send_again(self, receipt: Receipt) -> None:
-        """Give a collector that was restored from a backup what it had before, if it is still here."""
-        now_s = self._clock.monotonic_s()
-        for first_seq, last_seq in receipt.missing:
-            for batch in await self._buffer.kept(first_seq, last_seq, limit=RESEND_AT_ONCE):
-                again_s = self._sent_again.get(batch.number, -RESEND_AGAIN_S)
-                if now_s - again_s < RESEND_AGAIN_S or batch.number == receipt.number:
-                    continue
-                if not is_intact(batch.body, batch.digest):
-                    continue
-                self._sent_again[batch.number] = now_s
-                try:
-                    await self._send(batch)
-                except CollectorRefused as err:
-                    _log.warning(
-                        "batch %d, which the collector asked for, was refused: %s", batch.number, err
-                    )
+    async def _send_again(self) -> None:
+        """Give a collector that was restored from a backup what it had before, until what is live is due."""
+        while not self._lanes.is_live_due and (batch := await self._lanes.next_again()) is not None:
+            try:
+                receipt = await self._send(batch)
+            except CollectorRefused as err:
+                _log.warning("batch %d, which the collector asked for, was refused: %s", batch.number, err)
+            else:
+                self._lanes.miss(receipt.missing)
 
     async def _remedied(self, batch: Batch, err: CollectorRefused) -> bool:
         """Whether something could be done about a refusal, so that there is sense in going on at once."""
-        if err.code == Code.CHAIN_BROKEN and batch.number > 1:
+        if err.code == Code.CHAIN_BROKEN and not self._began_epoch:
             # The collector knows these numbers otherwise: this store is an old copy of itself.
             _log.warning("the collector holds other content under our numbers; a new epoch begins")
-            await self._buffer.begin_epoch()
+            await self._outbox.begin_epoch()
+            self._began_epoch = True
             return True
-        if err.status not in _POISONED_STATUS or err.code in _NOT_THE_ITEMS or self._put_aside:
+        if err.status not in _POISONED_STATUS or err.code in _NOT_THE_ITEMS or not self._suspects.may_divide:
             return False
-        await self._buffer.withdraw(batch.number)
-        last_seq = batch.first_seq + batch.count - 1
-        if err.bad_seq is not None and batch.first_seq <= err.bad_seq <= last_seq:
-            return await self._divide(err.bad_seq, 1, err.detail)
-        return await self._divide(batch.first_seq, batch.count, err.detail)
-
-    async def _divide(self, first_seq: int, count: int, detail: str) -> bool:
-        """Narrow down which item is wrong; put it aside when it stands alone.
-
-        Who refuses everything must not empty the buffer: after one item nothing more is put aside before
-        something was accepted.
-        """
-        if self._put_aside:
-            return False
-        if count > 1:
-            self._suspect_to = first_seq + count - 1
-            return True
-        _log.warning("item %d is put aside, for it was refused: %s", first_seq, detail)
-        await self._buffer.refuse(first_seq, detail)
-        self._suspect_to = None
-        self._put_aside += 1
-        return True
+        await self._outbox.withdraw(batch.number)
+        if err.bad_seq is not None and batch.first_seq <= err.bad_seq <= batch.last_seq:
+            return await self._suspects.divide(err.bad_seq, 1, err.detail)
+        return await self._suspects.divide(batch.first_seq, batch.count, err.detail)
 
     def _note(self, err: GatehouseError) -> None:
         """Count every failure; say it when it is another than the last."""
@@ -326,9 +251,11 @@ class Uplink:
         if self.state.problem:
             _log.info("the collector accepts batches again")
         self.state.problem, self.state.needs_a_human = "", False
+        self.state.has_backlog = self._lanes.has_backlog
         self.state.delivered_batches += 1
         self.state.last_receipt_ms = self._clock.now_ms()
-        self._put_aside = 0
+        self._suspects.note_success()
+        self._began_epoch = False
         self._backoff.reset()
         self._last_kind = ""
 

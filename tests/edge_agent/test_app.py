@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from edge_agent.app import run_agent
+from edge_agent.at_rest_key import at_rest_of
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config import Config, load_config
 from edge_agent.identity.enroll import enroll
@@ -78,8 +79,10 @@ class Town:
                 await self.clock.sleep(1)
 
     async def pending(self) -> int:
-        async with await SqliteBuffer.open(self.config.buffer_file, clock=self.clock) as buffer:
-            counts = await buffer.counts()
+        async with await SqliteBuffer.open(
+            self.config.buffer_file, clock=self.clock, at_rest=at_rest_of(self.config)
+        ) as buffer:
+            counts = await (await buffer.outbox("main")).counts()
             assert counts.conserved
             assert counts.dropped == 0
             return counts.pending
@@ -217,12 +220,12 @@ async def test_the_pages_tell_how_it_is(town: Town, caplog: pytest.LogCaptureFix
     assert status["running"]
     assert status["collectors"]["main"]["state"] == "ok"
     assert status["collectors"]["main"]["gateway_id"] == "gw-1"
-    assert status["buffer"]["conserved"]
+    assert status["buffer"]["outboxes"]["main"]["conserved"]
     assert [device["state"] for device in status["devices"]] == ["ok"] * 3
     for line in (
         'gatehouse_devices{bus="rack",state="answering"} 3.0',
         'gatehouse_readings_total{quality="good"}',
-        "gatehouse_buffer_conserved 1.0",
+        'gatehouse_buffer_conserved{collector="main"} 1.0',
         'gatehouse_bus_rtt_seconds_count{bus="rack"}',
         "gatehouse_upload_seconds_sum",
         "gatehouse_batches_delivered_total",

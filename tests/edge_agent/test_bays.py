@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.bays import BAY_CHANGED, Bays, Watched
+from edge_agent.buffer.contract import Outbox
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.sink import BufferSink
 from models.parking import BayState, Debounce, counted
@@ -224,12 +225,12 @@ async def test_the_time_of_the_last_word_alone_is_not_written_down_at_every_poll
 
 
 async def test_change_reading_and_memory_are_in_the_buffer_together(
-    clock: VirtualClock, buffer: SqliteBuffer, sealer: Sealer
+    clock: VirtualClock, buffer: SqliteBuffer, outbox: Outbox, sealer: Sealer
 ) -> None:
     bays = Bays(BufferSink(buffer, clock.clock), [watched("bay-1")], clock.clock)
     await bays.put([reading(clock, 1.0)], {"parking/bay-1/fcnt": "7"})
     assert set(await buffer.marks("parking/")) == {"parking/bay-1/fcnt", "parking/bay-1/bays"}
-    items: list[Item] = await drain(buffer, sealer)
+    items: list[Item] = await drain(outbox, sealer)
     assert [type(item) for item in items] == [Reading, Event]
 
 

@@ -15,12 +15,15 @@ from typing import Any, Final
 import pytest
 from typer.testing import CliRunner
 
+from edge_agent.at_rest_key import at_rest_of
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.cli import app
+from edge_agent.config import load_config
 from models.reading import Reading
 from simulators.ledger import produced
 from simulators.scenario import load_scenario
 from simulators.site import Site, running
+from tests.support.buffers import open_buffer
 from tests.support.clocks import VirtualClock, fast_clock
 from tests.support.https import Collector, problem
 from tests.support.items import readings
@@ -267,13 +270,14 @@ async def test_status_of_a_gateway_that_does_not_run_comes_from_its_files(
     fresh = await edge_agent("status", "-c", path, "--json")
     assert (fresh.code, fresh.json["running"], fresh.json["buffer"]) == (1, False, None)
     file = tmp_path / "state" / "buffer.db"
-    async with await SqliteBuffer.open(file, clock=clock.clock, window_s=0) as buffer:
+    async with await open_buffer(file, clock.clock, window_s=0) as buffer:
+        await buffer.outbox("main")
         await buffer.append(readings(42))
         busy = await edge_agent("status", "-c", path)
         assert (busy.code, "an agent runs with this configuration" in busy.err) == (1, True)
     before = file.read_bytes()
     said = await edge_agent("status", "-c", path, "--json")
-    assert said.json["buffer"]["pending"] == 42
+    assert said.json["buffer"]["outboxes"]["main"]["pending"] == 42
     assert said.json["collectors"]["main"]["state"] == "not-enrolled"
     text = await edge_agent("status", "-c", path)
     assert "42 produced = 0 delivered + 42 pending" in text.out
@@ -350,8 +354,10 @@ async def test_a_signal_in_the_middle_of_work_loses_nothing_and_exits_with_0(
     assert log[-1]["message"].startswith("stopped; ")
     expected = {(p.point, round(p.value, 6)) for p in produced(ledger) if p.confirmed}
     clock = VirtualClock()
-    async with await SqliteBuffer.open(tmp_path / "state" / "buffer.db", clock=clock.clock) as buffer:
-        cut = await buffer.cut(10_000)
+    async with await SqliteBuffer.open(
+        tmp_path / "state" / "buffer.db", clock=clock.clock, at_rest=at_rest_of(load_config(path))
+    ) as buffer:
+        cut = await (await buffer.outbox("main")).cut(10_000)
     assert cut is not None
     stored = {
         (item.point, round(item.value, 6))

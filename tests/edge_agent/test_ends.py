@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from simulators.lab.disk import Trouble, set_trouble
+from tests.support.buffers import open_buffer
 from tests.support.clocks import VirtualClock
 from tests.support.items import Sealer, drain, values
 
@@ -62,10 +62,11 @@ async def test_no_acknowledged_reading_is_lost_by_kills_at_random_moments(
     for life in range(kills):
         process = metering(tmp_path, life * A_LIFE, seed=lab_seed + life)
         kept += promises(killed_after(process, chance.uniform(0.0, 0.8)))
-        async with await SqliteBuffer.open(tmp_path / "buffer.db", clock=clock.clock) as buffer:
-            counts = await buffer.counts()
+        async with await open_buffer(tmp_path / "buffer.db", clock.clock) as buffer:
+            outbox = await buffer.outbox("main")
+            counts = await outbox.counts()
             assert (counts.conserved, counts.dropped) == (True, 0)
-            found += values(await drain(buffer, sealer))
+            found += values(await drain(outbox, sealer))
     there = set(found)
     assert len(there) == len(found), "doubled"
     assert [values for values in kept if not there.issuperset(map(float, values))] == [], "lost"
@@ -85,6 +86,7 @@ async def test_nothing_of_a_burst_is_lost_when_the_agent_is_told_to_stop_in_it(
     assert process.returncode == 0
     taken = int(said.split()[-1])
     assert taken >= BURST
-    async with await SqliteBuffer.open(tmp_path / "buffer.db", clock=clock.clock) as buffer:
-        found = values(await drain(buffer, sealer))
+    async with await open_buffer(tmp_path / "buffer.db", clock.clock) as buffer:
+        outbox = await buffer.outbox("main")
+        found = values(await drain(outbox, sealer))
     assert sorted(found, key=lambda value: value or 0) == list(map(float, range(taken)))

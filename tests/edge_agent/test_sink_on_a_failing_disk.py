@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.buffer.sqlite import SqliteBuffer
+from edge_agent.buffer.contract import Outbox
 from edge_agent.sink import MOST_HELD, BufferSink
 from models.reading import Event
 from simulators.lab.disk import NO_TROUBLE, Disk, Trouble
 from simulators.lab.vfs import between
+from tests.support.buffers import open_buffer
 from tests.support.clocks import VirtualClock
 from tests.support.items import Sealer, drain, readings, values
 
@@ -39,24 +40,25 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @contextlib.asynccontextmanager
-async def a_sink(folder: Path, clock: VirtualClock) -> AsyncIterator[tuple[BufferSink, SqliteBuffer]]:
+async def a_sink(folder: Path, clock: VirtualClock) -> AsyncIterator[tuple[BufferSink, Outbox]]:
     """Over a buffer in `folder`, and trying as in a running agent."""
-    async with await SqliteBuffer.open(folder / "buffer.db", clock=clock.clock, window_s=0) as buffer:
+    async with await open_buffer(folder / "buffer.db", clock.clock, window_s=0) as buffer:
+        outbox = await buffer.outbox("main")
         sink = BufferSink(buffer, clock.clock)
         trying = asyncio.create_task(sink.keep_trying())
         try:
-            yield sink, buffer
+            yield sink, outbox
         finally:
             trying.cancel()
             await asyncio.gather(trying, return_exceptions=True)
 
 
-async def until_taken(sink: BufferSink, buffer: SqliteBuffer, clock: VirtualClock) -> float:
+async def until_taken(sink: BufferSink, outbox: Outbox, clock: VirtualClock) -> float:
     """How long it takes until nothing is held any more."""
     began_s = clock.monotonic_s()
     while sink.held:
         await clock.advance(0.25)
-        await buffer.counts()  # comes after what is under way to the disk
+        await outbox.counts()  # comes after what is under way to the disk
     return clock.monotonic_s() - began_s
 
 
@@ -66,7 +68,7 @@ async def test_a_disk_that_fails_for_a_while_loses_and_doubles_nothing(
     tmp_path: Path, disk: Disk, clock: VirtualClock, sealer: Sealer, trouble: Trouble, seed: int
 ) -> None:
     disk.reseed(seed)
-    async with a_sink(tmp_path, clock) as (sink, buffer):
+    async with a_sink(tmp_path, clock) as (sink, outbox):
         for sweep in range(60):
             if sweep == 20:
                 disk.trouble = trouble
@@ -75,17 +77,17 @@ async def test_a_disk_that_fails_for_a_while_loses_and_doubles_nothing(
             await sink.put(readings(20, first=20 * sweep))
             await clock.advance(0.5)
         assert disk.refused > 0 or trouble.full == "growing", "the disk did nothing"
-        assert await until_taken(sink, buffer, clock) <= BACK_WITHIN_S
+        assert await until_taken(sink, outbox, clock) <= BACK_WITHIN_S
         assert sink.lost_total == 0
-        counts = await buffer.counts()
+        counts = await outbox.counts()
         assert counts.conserved
-        assert values(await drain(buffer, sealer)) == values(readings(1200))
+        assert values(await drain(outbox, sealer)) == values(readings(1200))
 
 
 async def test_what_memory_cannot_hold_is_lost_as_the_gap_record_says_and_not_one_more(
     tmp_path: Path, disk: Disk, clock: VirtualClock, sealer: Sealer
 ) -> None:
-    async with a_sink(tmp_path, clock) as (sink, buffer):
+    async with a_sink(tmp_path, clock) as (sink, outbox):
         await sink.put(readings(100))
         disk.trouble = Trouble(full="everything")
         produced = 100
@@ -94,8 +96,8 @@ async def test_what_memory_cannot_hold_is_lost_as_the_gap_record_says_and_not_on
             produced += 500
             await clock.advance(1)
         disk.trouble = NO_TROUBLE
-        assert await until_taken(sink, buffer, clock) <= BACK_WITHIN_S
-        items = await drain(buffer, sealer)
+        assert await until_taken(sink, outbox, clock) <= BACK_WITHIN_S
+        items = await drain(outbox, sealer)
     [gap] = [item.data for item in items if isinstance(item, Event)]
     assert gap["reason"] == "disk-refused"
     assert gap["readings"] == produced - len(values(items)) > 0

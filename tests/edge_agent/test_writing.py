@@ -13,6 +13,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 from typer.testing import CliRunner
 
+from edge_agent.at_rest_key import at_rest_of
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.cli import app
 from models.reading import Event
@@ -103,8 +104,10 @@ async def test_without_an_agent_the_device_is_opened_for_this_and_the_record_is_
     assert (code, refused_too["arguments"]["value"]) == (1, -5.0)
     code, wrong = await typed(building, "write", "meter-01", "setpoint_c", "nan")
     assert (code, "must be a number" in wrong["error"]) == (1, True)
-    async with await SqliteBuffer.open(building.config.buffer_file, clock=REAL) as buffer:
-        cut = await buffer.cut(100)
+    async with await SqliteBuffer.open(
+        building.config.buffer_file, clock=REAL, at_rest=at_rest_of(building.config)
+    ) as buffer:
+        cut = await (await buffer.outbox("main")).cut(100)
     assert cut is not None
     kinds = [item.kind for item in cut.items if isinstance(item, Event)]
     assert kinds == ["command.done", "command.refused", "command.refused"]

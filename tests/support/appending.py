@@ -11,9 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+from edge_agent.buffer.contract import Outbox
 from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Item
 from models.times import Clock
+from tests.support.buffers import open_buffer
 from tests.support.items import Sealer, a_reading, an_event, readings
 
 CLOCK = Clock(lambda: time.time_ns() // 1_000_000, time.monotonic, asyncio.sleep)
@@ -35,23 +37,24 @@ async def append_for_ever(buffer: SqliteBuffer, first_value: int, rng: random.Ra
         value += size
 
 
-async def deliver_for_ever(buffer: SqliteBuffer, sealer: Sealer) -> None:
+async def deliver_for_ever(outbox: Outbox, sealer: Sealer) -> None:
     while True:
-        await buffer.wait_unsealed(200)
-        await sealer.store_next(buffer, 500)
-        if (batch := await buffer.pending()) is not None:
-            await buffer.deliver(batch.number, quarantined=0, receipt="{}")
+        await outbox.wait_unsealed(200)
+        await sealer.store_next(outbox, 500)
+        if (batch := await outbox.pending()) is not None:
+            await outbox.deliver(batch.number, quarantined=0, receipt="{}")
             say("deliver", batch.number)
 
 
 async def main(path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    async with await SqliteBuffer.open(path, clock=CLOCK, window_s=0.002) as buffer:
-        say("open", buffer.epoch.hex())
+    async with await open_buffer(path, CLOCK, window_s=0.002) as buffer:
+        outbox = await buffer.outbox("main")
+        say("open", outbox.epoch.hex())
         async with asyncio.TaskGroup() as tasks:
             for number in range(4):
                 tasks.create_task(append_for_ever(buffer, (4 * seed + number) * 1_000_000, rng))
-            tasks.create_task(deliver_for_ever(buffer, Sealer()))
+            tasks.create_task(deliver_for_ever(outbox, Sealer()))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drivers.access.controller import PushAddress
-from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.sink import BufferSink
 from models.reading import Item
 from tests.support.appending import CLOCK, say
+from tests.support.buffers import open_buffer
 from tests.support.doors import SECRET_PATH, the_listener
 
 
@@ -25,7 +25,7 @@ class SayingSink(BufferSink):
 
 
 async def main(path: Path, url: str, port: int) -> None:
-    async with await SqliteBuffer.open(path, clock=CLOCK, window_s=0.002) as buffer:
+    async with await open_buffer(path, CLOCK, window_s=0.002) as buffer:
         push = PushAddress("127.0.0.1", port, SECRET_PATH)
         listener = the_listener(url, CLOCK, push=push, period_s=2.0)
         await listener.run(SayingSink(buffer, CLOCK))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.buffer.contract import Batch, Buffer, Cut
+from edge_agent.buffer.contract import Batch, Cut, Outbox
 from models.envelope import CollectorPrivateKey, ContentKey, seal
 from models.reading import Event, Item, Reading
 from tests.support.clocks import START_MS
@@ -41,48 +41,50 @@ class Sealer:
             signing_key=self.signing_key,
         )
 
-    def seal(self, cut: Cut, epoch: bytes) -> Batch:
+    def seal(self, cut: Cut) -> Batch:
         sealed = seal(
             cut.items,
             gateway_id=self.gateway_id,
-            epoch=epoch,
+            epoch=cut.epoch,
             number=cut.number,
             first_seq=cut.first_seq,
             previous=cut.previous,
             content_key=self.content_key,
             signing_key=self.signing_key,
+            earlier=cut.earlier,
         )
         return Batch(
             number=cut.number,
             first_seq=cut.first_seq,
             count=len(cut.items),
+            items=cut.present,
             key_id=self.content_key.key_id,
             body=sealed.body,
             digest=sealed.digest,
         )
 
-    async def store_next(self, buffer: Buffer, limit: int = 5000) -> Batch:
+    async def store_next(self, outbox: Outbox, limit: int = 5000, *, after: int = 0) -> Batch:
         """Cut, seal and store, as the uplink does; the key is made known first."""
         try:
-            await buffer.key_package(self.content_key.key_id)
+            await outbox.key_package(self.content_key.key_id)
         except KeyError:
-            await buffer.add_key(self.content_key.key_id, self.package)
-        cut = await buffer.cut(limit)
+            await outbox.add_key(self.content_key.key_id, self.package)
+        cut = await outbox.cut(limit, after=after)
         assert cut is not None
-        batch = self.seal(cut, buffer.epoch)
-        await buffer.store(batch)
+        batch = self.seal(cut)
+        await outbox.store(batch)
         return batch
 
 
-async def drain(buffer: Buffer, sealer: Sealer, limit: int = 5000) -> list[Item]:
+async def drain(outbox: Outbox, sealer: Sealer, limit: int = 5000) -> list[Item]:
     """Seal and deliver everything; the items in the order in which a collector would have them."""
     items: list[Item] = []
-    while (cut := await buffer.cut(limit)) is not None:
-        batch = await sealer.store_next(buffer, limit)
-        await buffer.deliver(batch.number, quarantined=0, receipt="{}")
-        items += cut.items
+    while (cut := await outbox.cut(limit)) is not None:
+        batch = await sealer.store_next(outbox, limit)
+        await outbox.deliver(batch.number, quarantined=0, receipt="{}")
+        items += [item for item in cut.items if item is not None]
     return items
 
 
-def values(items: Sequence[Item]) -> list[float | None]:
+def values(items: Sequence[Item | None]) -> list[float | None]:
     return [item.value for item in items if isinstance(item, Reading)]

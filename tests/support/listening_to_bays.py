@@ -13,13 +13,13 @@ from drivers.parking.broker import Broker
 from drivers.parking.listener import ChirpStackListener
 from drivers.parking.sensor import Sensor
 from edge_agent.bays import Bays, Watched
-from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.catalogue import Catalogue
 from edge_agent.sink import BufferSink
 from models.profile import as_family
 from models.profile.parking_sensor import ParkingSensorProfile
 from models.reading import Item
 from tests.support.appending import CLOCK, say
+from tests.support.buffers import open_buffer
 from tests.support.chirpstack import APPLICATION
 
 PERIOD_S = 3600.0
@@ -40,7 +40,7 @@ async def main(path: Path, port: int, euis: Sequence[str]) -> None:
         Watched(device_id=sensor.state.id, point="occupied", source=profile.profile, limit_s=2 * PERIOD_S)
         for sensor in sensors
     ]
-    async with await SqliteBuffer.open(path, clock=CLOCK, window_s=0.002) as buffer:
+    async with await open_buffer(path, CLOCK, window_s=0.002) as buffer:
         bays = Bays(SayingSink(buffer, CLOCK), watched, CLOCK)
         broker = Broker(host="127.0.0.1", port=port)
         await ChirpStackListener("b", broker, APPLICATION, sensors, clock=CLOCK).run(bays)

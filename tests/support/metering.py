@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.sink import BufferSink
 from models.times import Clock
+from tests.support.buffers import open_buffer
 from tests.support.items import readings
 
 CLOCK = Clock(lambda: time.time_ns() // 1_000_000, time.monotonic, asyncio.sleep)
@@ -30,7 +30,7 @@ def say(*words: object) -> None:
 async def main(path: Path, value: int, burst: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with await SqliteBuffer.open(path, clock=CLOCK) as buffer, asyncio.TaskGroup() as tasks:
+    async with await open_buffer(path, CLOCK) as buffer, asyncio.TaskGroup() as tasks:
         sink = BufferSink(buffer, CLOCK)
 
         async def keep(first: int, count: int) -> None:

@@ -20,6 +20,7 @@ from edge_agent.control.executor import Executor
 from edge_agent.control.orders import Order
 from edge_agent.sink import BufferSink
 from tests.support.appending import CLOCK, say
+from tests.support.buffers import open_buffer
 from tests.support.clocks import START_MS
 
 
@@ -101,7 +102,7 @@ def moving(effects: Path, told: Callable[[str, str], None] = lambda what, key: N
 async def obey(folder: Path, given_before: int) -> None:
     bus = moving(folder / "effects", say)
     async with (
-        await SqliteBuffer.open(folder / "buffer.db", clock=CLOCK, window_s=0.001) as buffer,
+        await open_buffer(folder / "buffer.db", CLOCK, window_s=0.001) as buffer,
         asyncio.TaskGroup() as tasks,
     ):
         executor = executor_on(buffer, bus, clock=CLOCK)

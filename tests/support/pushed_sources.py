@@ -13,6 +13,7 @@ from pathlib import Path
 from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event
 from tests.support.appending import CLOCK, say
+from tests.support.buffers import open_buffer
 
 
 async def read_for_ever(buffer: SqliteBuffer, source: str, rng: random.Random) -> None:
@@ -31,7 +32,7 @@ async def read_for_ever(buffer: SqliteBuffer, source: str, rng: random.Random) -
 async def main(path: Path, seed: int) -> None:
     rng = random.Random(seed)
     async with (
-        await SqliteBuffer.open(path, clock=CLOCK, window_s=0.002) as buffer,
+        await open_buffer(path, CLOCK, window_s=0.002) as buffer,
         asyncio.TaskGroup() as tasks,
     ):
         for number in range(3):

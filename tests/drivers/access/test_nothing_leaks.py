@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.sink import BufferSink
 from models.times import Clock
 from simulators.access.sections import DoorFault
 from tests.drivers.access.test_controller import busy, streaming
+from tests.support.buffers import open_buffer
 from tests.support.doors import a_controller, a_section, listening, pushing, the_listener
 from tests.support.items import Sealer
 from tests.support.keeping_sink import KeepingSink
@@ -63,7 +63,7 @@ async def test_no_card_number_name_or_employee_number_leaves_the_edge(
     seen = KeepingSink()  # to know when all is there
     path = tmp_path / "buffer.db"
     async with (
-        await SqliteBuffer.open(path, clock=clock, window_s=0) as buffer,
+        await open_buffer(path, clock, window_s=0) as buffer,
         a_controller(a_section(people=30, pictures=True, form=form), clock) as controller,
     ):
         sink = BufferSink(buffer, clock)
@@ -103,11 +103,12 @@ async def test_no_card_number_name_or_employee_number_leaves_the_edge(
                 lambda: sum("serial" in e.data for e in seen.events) == controller.state.log.last
             )
             told.append(await listener.act("door", "take_pass", {"key": "3", "pass": "v-1"}))
-        cut = await buffer.cut(10_000)
+        outbox = await buffer.outbox("main")
+        cut = await outbox.cut(10_000)
         assert cut is not None
         assert len(cut.items) > 140
-        await Sealer().store_next(buffer, 10_000)
-        batch = await buffer.pending()
+        await Sealer().store_next(outbox, 10_000)
+        batch = await outbox.pending()
         assert batch is not None
         haystacks = {
             file.name: file.read_bytes()

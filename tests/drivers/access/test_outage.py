@@ -10,11 +10,11 @@ from pathlib import Path
 import aiosqlite
 import msgspec
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event
 from simulators.access.sections import DoorFault
 from tests.drivers.access.test_controller import busy
 from tests.support.appending import CLOCK
+from tests.support.buffers import AT_REST, open_buffer
 from tests.support.clocks import VirtualClock
 from tests.support.doors import SECRET_PATH, a_controller, a_section, agrees, known_of
 
@@ -75,13 +75,17 @@ async def stored(path: Path) -> int:
         rows = [
             *await connection.execute_fetchall("SELECT value FROM mark WHERE name = 'access/door/serial'")
         ]
-    return int(msgspec.json.decode(rows[0][0])["upto"]) if rows else 0
+    if not rows:
+        return 0
+    mark = AT_REST.open(rows[0][0], table="mark", name=b"access/door/serial")
+    return int(msgspec.json.decode(mark)["upto"])
 
 
 async def events_in(path: Path) -> list[Event]:
-    async with await SqliteBuffer.open(path, clock=VirtualClock().clock, window_s=0) as buffer:
-        counts = await buffer.counts()
+    async with await open_buffer(path, VirtualClock().clock, window_s=0) as buffer:
+        outbox = await buffer.outbox("main")
+        counts = await outbox.counts()
         assert counts.conserved
-        cut = await buffer.cut(counts.produced)
+        cut = await outbox.cut(counts.produced)
         assert cut is not None
         return [item for item in cut.items if isinstance(item, Event)]

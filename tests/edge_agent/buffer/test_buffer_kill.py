@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event, Reading
+from tests.support.buffers import open_buffer
 from tests.support.clocks import VirtualClock
 
 ROOT = Path(__file__).parents[3]
@@ -47,14 +47,15 @@ async def test_no_acknowledged_append_is_lost_and_no_number_is_missing_after_any
                 delivered = int(numbers[0])
             else:
                 epochs.add(numbers[0])
-        async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0) as buffer:
-            assert {buffer.epoch.hex()} == epochs
-            counts = await buffer.counts()
+        async with await open_buffer(path, clock.clock, window_s=0) as buffer:
+            outbox = await buffer.outbox("main")
+            assert {outbox.epoch.hex()} == epochs
+            counts = await outbox.counts()
             assert counts.conserved
             assert counts.dropped == 0
             assert counts.produced >= max(last for _, last, _ in promised)
             assert counts.batches_kept >= delivered
-            cut = await buffer.cut(counts.produced)
+            cut = await outbox.cut(counts.produced)
             if cut is not None:
                 assert len(cut.items) == counts.unsealed == counts.produced - cut.first_seq + 1
                 for first, _last, value in promised:
@@ -75,9 +76,10 @@ async def test_a_source_that_goes_on_from_its_mark_loses_and_doubles_nothing_aft
         promised = run_and_kill(
             path, seed, after_lines=rng.randint(1, 80), module="tests.support.pushed_sources"
         )
-        async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0) as buffer:
+        async with await open_buffer(path, clock.clock, window_s=0) as buffer:
+            outbox = await buffer.outbox("main")
             marks = {name: int(value) for name, value in (await buffer.marks("source-")).items()}
-            cut = await buffer.cut(1 << 20)
+            cut = await outbox.cut(1 << 20)
         assert cut is not None
         assert all(marks[name] >= int(number) for name, number in promised)
         for name, read_to in marks.items():

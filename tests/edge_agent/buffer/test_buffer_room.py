@@ -4,8 +4,9 @@ import base64
 import random
 from pathlib import Path
 
-from edge_agent.buffer.sqlite import MIN_MB, SqliteBuffer
+from edge_agent.buffer.sqlite import MIN_MB
 from models.reading import Event, Item
+from tests.support.buffers import open_buffer
 from tests.support.clocks import VirtualClock
 from tests.support.items import Sealer, a_reading, an_event, drain
 
@@ -27,14 +28,13 @@ async def test_delivered_batches_go_before_anything_that_is_pending(
     tmp_path: Path, clock: VirtualClock, sealer: Sealer
 ) -> None:
     rng = random.Random(1)
-    async with await SqliteBuffer.open(
-        tmp_path / "buffer.db", clock=clock.clock, window_s=0, max_mb=MIN_MB
-    ) as buffer:
+    async with await open_buffer(tmp_path / "buffer.db", clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+        outbox = await buffer.outbox("main")
         for number in range(FILL):
             await buffer.append(bulky(rng, number))
             if number % 50 == 49 and number < 400:
-                await drain(buffer, sealer)
-        counts = await buffer.counts()
+                await drain(outbox, sealer)
+        counts = await outbox.counts()
         assert counts.dropped == 0
         assert (counts.delivered, counts.pending) == (400, 300)
         assert counts.batches_kept < 8
@@ -46,16 +46,15 @@ async def test_oldest_readings_go_before_any_event_and_the_gap_is_told(
     tmp_path: Path, clock: VirtualClock, sealer: Sealer
 ) -> None:
     rng = random.Random(2)
-    async with await SqliteBuffer.open(
-        tmp_path / "buffer.db", clock=clock.clock, window_s=0, max_mb=MIN_MB
-    ) as buffer:
+    async with await open_buffer(tmp_path / "buffer.db", clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+        outbox = await buffer.outbox("main")
         for number in range(FILL):
             await buffer.append(bulky(rng, number, extra=an_event(number)))
             assert on_disk(tmp_path) <= MIN_MB * MB
-        counts = await buffer.counts()
+        counts = await outbox.counts()
         assert counts.conserved
         assert counts.dropped > 50
-        sent = await drain(buffer, sealer)
+        sent = await drain(outbox, sealer)
     doors = [item.data["n"] for item in sent if isinstance(item, Event) and item.kind == "door.opened"]
     gaps = [item.data for item in sent if isinstance(item, Event) and item.kind == "buffer.gap"]
     kept = [item.value for item in sent if not isinstance(item, Event)]
@@ -68,12 +67,11 @@ async def test_oldest_readings_go_before_any_event_and_the_gap_is_told(
 
 async def test_events_go_too_when_there_is_nothing_else(tmp_path: Path, clock: VirtualClock) -> None:
     rng = random.Random(3)
-    async with await SqliteBuffer.open(
-        tmp_path / "buffer.db", clock=clock.clock, window_s=0, max_mb=MIN_MB
-    ) as buffer:
+    async with await open_buffer(tmp_path / "buffer.db", clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+        outbox = await buffer.outbox("main")
         for _ in range(FILL):
             await buffer.append([an_event(kind=base64.b64encode(rng.randbytes(15_000)).decode())])
-        counts = await buffer.counts()
+        counts = await outbox.counts()
         assert counts.dropped > 0
         assert counts.conserved
         assert on_disk(tmp_path) <= MIN_MB * MB
@@ -82,10 +80,12 @@ async def test_events_go_too_when_there_is_nothing_else(tmp_path: Path, clock: V
 async def test_numbers_go_on_when_the_newest_items_were_dropped(tmp_path: Path, clock: VirtualClock) -> None:
     rng = random.Random(4)
     path = tmp_path / "buffer.db"
-    async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+    async with await open_buffer(path, clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+        outbox = await buffer.outbox("main")
         for number in range(FILL):
             last = (await buffer.append(bulky(rng, number))).last
-        produced = (await buffer.counts()).produced
+        produced = (await outbox.counts()).produced
         assert produced >= last
-    async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+    async with await open_buffer(path, clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+        outbox = await buffer.outbox("main")
         assert (await buffer.append([a_reading()])).first == produced + 1

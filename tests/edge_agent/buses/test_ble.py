@@ -75,7 +75,7 @@ async def test_a_replay_after_a_restart_changes_no_byte_of_what_was_stored(
                     await rig.air.advertiser(device.id).replay(advert)
                     await rig.settled()
         await rig.settled()
-        items = await drain(buffer, sealer)
+        items = await drain(await buffer.outbox("main"), sealer)
         assert len(energy(items)) == len(set(energy(items))) == 12
         temperatures = [item for item in items if isinstance(item, Reading) and item.device_id == TAG.id]
         assert len(temperatures) == 12 * 6

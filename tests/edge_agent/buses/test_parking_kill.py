@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiomqtt
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event, Reading
 from simulators.parking.broker import local_broker
+from tests.support.buffers import open_buffer
 from tests.support.chirpstack import an_uplink, needs_mosquitto, topic
 from tests.support.clocks import VirtualClock
 from tests.support.items import Sealer, drain
@@ -82,8 +82,9 @@ async def test_a_gateway_that_is_killed_in_a_stream_of_uplinks_loses_and_doubles
         await signal(broker.port, gateway, 1)  # which came last, so all before it is stored
         gateway.kill()
         await gateway.wait()
-    async with await SqliteBuffer.open(path, clock=clock.clock, window_s=0) as buffer:
-        items = await drain(buffer, sealer)
+    async with await open_buffer(path, clock.clock, window_s=0) as buffer:
+        outbox = await buffer.outbox("main")
+        items = await drain(outbox, sealer)
     told: dict[str, list[int]] = defaultdict(list)
     changes: dict[str, list[str]] = defaultdict(list)
     for item in items:

@@ -40,7 +40,7 @@ async def ended(executor: Executor, order: Order) -> Ended:
 
 
 async def events(buffer: SqliteBuffer) -> list[Event]:
-    cut = await buffer.cut(10_000)
+    cut = await (await buffer.outbox("main")).cut(10_000)
     return [item for item in cut.items if isinstance(item, Event)] if cut else []
 
 
@@ -337,9 +337,12 @@ async def test_secret_arguments_reach_the_device_and_nothing_else(
     assert bus.acts[0][2]["card"] == "83726451"
     assert result.outcome.arguments["card"] == HIDDEN
     kept = b"".join((tmp_path / name).read_bytes() for name in ("buffer.db", "buffer.db-wal"))
-    assert b"v-7" in kept
+    assert b"v-7" not in kept  # nothing in the buffer is in clear
     assert b"83726451" not in kept
-    assert "83726451" not in caplog.text + repr(order) + repr(result) + repr(await events(buffer))
+    assert "v-7" in repr(await events(buffer))
+    assert "83726451" not in caplog.text + repr(order) + repr(result) + repr(await events(buffer)) + str(
+        await buffer.marks("")
+    )
 
 
 async def test_when_the_agent_stops_what_waits_is_left_for_the_next_start(

@@ -7,9 +7,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event
 from tests.support.appending import CLOCK
+from tests.support.buffers import open_buffer
 from tests.support.obedient import an_order, executor_on, moving
 
 ROOT = Path(__file__).parents[3]
@@ -40,8 +40,9 @@ async def test_no_door_opens_twice_and_every_command_is_told_of_once_after_any_k
     await offered_again_until_all_is_told(tmp_path, given)
 
     effects = Counter((tmp_path / "effects").read_text().split())
-    async with await SqliteBuffer.open(tmp_path / "buffer.db", clock=CLOCK) as buffer:
-        cut = await buffer.cut(1 << 20)
+    async with await open_buffer(tmp_path / "buffer.db", CLOCK) as buffer:
+        outbox = await buffer.outbox("main")
+        cut = await outbox.cut(1 << 20)
     assert cut is not None
     told = {}
     for item in cut.items:
@@ -65,7 +66,7 @@ async def test_no_door_opens_twice_and_every_command_is_told_of_once_after_any_k
 
 async def offered_again_until_all_is_told(folder: Path, given: int) -> None:
     """The next start after the last kill, in peace."""
-    async with await SqliteBuffer.open(folder / "buffer.db", clock=CLOCK) as buffer:
+    async with await open_buffer(folder / "buffer.db", CLOCK) as buffer:
         executor = executor_on(buffer, moving(folder / "effects"), clock=CLOCK)
         await executor.begin()
         running = asyncio.create_task(executor.run())

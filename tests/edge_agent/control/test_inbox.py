@@ -49,7 +49,7 @@ class Gateway:
         return taken
 
     async def told(self) -> list[tuple[str, str, str]]:
-        cut = await self.buffer.cut(10_000)
+        cut = await (await self.buffer.outbox("main")).cut(10_000)
         events = [item for item in cut.items if isinstance(item, Event)] if cut else []
         return [(event.device_id, event.kind, event.data.get("code", "")) for event in events]
 

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.commands.doctor import doctor
 from edge_agent.doctor.bundle import BundleThere
 from edge_agent.doctor.scrub import Scrubber
 from models.actions import HIDDEN
+from tests.support.buffers import open_buffer
 from tests.support.clocks import VirtualClock
 from tests.support.gateways import Machine, configured, enrolled
 from tests.support.https import Collector
@@ -117,7 +117,8 @@ async def test_a_bundle_holds_what_helps_and_no_secret_in_any_form(
     async with Collector().serve() as collector:
         await asyncio.to_thread(enrolled, tmp_path, collector)
     path, file = await asyncio.to_thread(gateway, tmp_path), tmp_path / "state" / "buffer.db"
-    async with await SqliteBuffer.open(file, clock=clock.clock, window_s=0) as buffer:
+    async with await open_buffer(file, clock.clock, window_s=0) as buffer:
+        await buffer.outbox("main")
         await buffer.append(readings(42))
     host = Machine(tmp_path / "m").host(
         HTTPS_PROXY=f"http://proxy-user:{SECRETS['proxy password'].decode()}@proxy:3128"
@@ -133,7 +134,7 @@ async def test_a_bundle_holds_what_helps_and_no_secret_in_any_form(
             assert form.lower() not in everything, f"{name}: {form!r}"
 
     assert set(answer.data["bundle"]["parts"]) >= {"doctor.json", "status.json", "config.json", "log.txt"}
-    assert json.loads(parts["state.json"])["buffer"]["pending"] == 42
+    assert json.loads(parts["state.json"])["buffer"]["outboxes"]["main"]["pending"] == 42
     config = json.loads(parts["config.json"])["data"]
     assert config["buses"][2]["chirpstack"]["password_file"] == "broker.pw"
     assert config["wifi"] == HIDDEN

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.doctor import buffer, buses, files, identity, machine, service
 from edge_agent.doctor.finding import Finding
 from edge_agent.doctor.scene import Host, Scene
 from edge_agent.health import Page, serve_health
-from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, Status
+from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, OutboxStatus, Status
 from edge_agent.version import agent_version
+from tests.support.buffers import open_buffer
 from tests.support.certificates import DAY
 from tests.support.clocks import VirtualClock, settle
 from tests.support.gateways import NOW_MS, Machine, configured, enrolled, scene, states
@@ -135,6 +135,7 @@ async def test_an_identity_with_another_key_is_seen(tmp_path: Path) -> None:
 
 
 def a_buffer(**changes: Any) -> BufferStatus:
+    """With one collector."""
     facts = {
         "epoch": "00",
         "produced": 10,
@@ -145,10 +146,13 @@ def a_buffer(**changes: Any) -> BufferStatus:
         "conserved": True,
         "batches_pending": 0,
         "batches_kept": 1,
-        "bytes_used": 1 << 20,
         "oldest_pending_ms": None,
     }
-    return BufferStatus(**{**facts, **changes})
+    whole = {"bytes_used": 1 << 20, "held_in_memory": 0, "lost_from_memory": 0}
+    outbox = OutboxStatus(**{name: changes.get(name, fact) for name, fact in facts.items()})
+    return BufferStatus(
+        outboxes={"main": outbox}, **{name: changes.get(name, fact) for name, fact in whole.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,11 +186,13 @@ async def test_the_buffer_of_a_gateway_that_does_not_run_is_read_from_its_file(
     tmp_path: Path, clock: VirtualClock
 ) -> None:
     file = tmp_path / "state" / "buffer.db"
-    async with await SqliteBuffer.open(file, clock=clock.clock, window_s=0) as opened:
+    async with await open_buffer(file, clock.clock, window_s=0) as opened:
+        await opened.outbox("main")
         await opened.append(readings(42))
     (tmp_path / "state" / "buffer.db.damaged-20260101T000000").write_bytes(b"x" * 100)
     found = await asyncio.to_thread(lambda: list(buffer.buffer(scene(tmp_path))))
-    assert {finding.check: finding.facts.get("pending") for finding in found}["buffer.pending"] == 42
+    facts = {finding.check: finding.facts for finding in found}
+    assert facts["buffer.pending"]["main"]["pending"] == 42
     assert states(found)["buffer.aside"] == "warning"
 
 
@@ -369,7 +375,7 @@ async def test_an_agent_that_has_ended_is_a_problem_and_one_that_never_ran_a_war
 ) -> None:
     gateway = scene(tmp_path)
     assert [finding.state for finding in service.running(gateway)] == ["warning"]
-    async with await SqliteBuffer.open(tmp_path / "state" / "buffer.db", clock=clock.clock):
+    async with await open_buffer(tmp_path / "state" / "buffer.db", clock.clock):
         assert [finding.state for finding in service.running(gateway)] == ["ok"]
         assert [finding.state for finding in service.page(gateway)] == ["problem"]
     assert [finding.state for finding in service.running(gateway)] == ["problem"]

@@ -27,7 +27,7 @@ from edge_agent.identity.folder import (
     adopt_collector_key,
     load_identity,
 )
-from edge_agent.uplink.delivery import Sender, Uplink
+from edge_agent.uplink.delivery import Pace, Uplink
 from edge_agent.uplink.https import HttpsCarrier
 from edge_agent.uplink.key_watch import KeyWatch
 from edge_agent.uplink.questions import CollectorRefused, Questions
@@ -63,6 +63,7 @@ class Site:
         try:
             yield Uplink(
                 buffer,
+                await buffer.outbox("main"),
                 questions,
                 Sender(
                     gateway_id=identity.gateway_id,
@@ -70,9 +71,8 @@ class Site:
                     signing_key=identity.envelope_key,
                     suite=identity.suite,
                 ),
+                Pace(live_every_s=10, max_items=max_items),
                 clock=self.clock.clock,
-                live_every_s=10,
-                max_items=max_items,
                 rng=random.Random(1),
                 on_receipt=KeyWatch(identity, questions).look_at,
             )
@@ -150,7 +150,7 @@ async def test_a_gateway_of_suite_gm_is_not_taken_under_the_other(site: Site, bu
     assert "wrong-suite" in uplink.state.problem
     assert uplink.state.needs_a_human
     assert site.rows("SELECT count(*) FROM envelope") == [(0,)]
-    assert (await buffer.counts()).pending == 5
+    assert (await (await buffer.outbox("main")).counts()).pending == 5
     assert [row[:2] for row in site.refused()] == [(identity.gateway_id, "wrong-suite")]
 
 
@@ -211,7 +211,7 @@ async def test_a_rotated_key_of_the_collector_costs_no_batch(
     assert site.rows("SELECT count(*), sum(last_seq - first_seq + 1) FROM envelope") == [(18, 90)]
     assert site.rows("SELECT count(*) FROM content_key") == [(2,)]
     assert site.refused() == []
-    assert (await buffer.counts()).pending == 0
+    assert (await (await buffer.outbox("main")).counts()).pending == 0
 
 
 async def test_what_was_sealed_long_ago_opens_after_several_rotations_and_a_restart(

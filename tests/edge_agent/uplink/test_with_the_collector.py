@@ -13,13 +13,16 @@ from sqlalchemy import func, select
 from collector.identity.gateways import revoke_gateway
 from collector.store.engine import Store
 from collector.store.schema import envelope, event, reading
+from edge_agent.buffer.outbox import SqliteOutbox
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.identity.enroll import EnrolmentRefused, enroll
 from edge_agent.identity.folder import Identity
-from edge_agent.uplink.delivery import Sender, Uplink
+from edge_agent.uplink.delivery import Pace, Uplink
 from edge_agent.uplink.https import HttpsCarrier
 from edge_agent.uplink.questions import Questions
+from edge_agent.uplink.sealer import Sender
 from models.reading import Item, Reading
+from tests.support.buffers import open_buffer
 from tests.support.clocks import START_MS, VirtualClock
 from tests.support.items import an_event
 from tests.support.running import RunningCollector, new_home, real_now_ms, running
@@ -34,18 +37,18 @@ class Pair:
     questions: Questions
     clock: VirtualClock
 
-    def uplink(self, buffer: SqliteBuffer) -> Uplink:
+    async def uplink(self, buffer: SqliteBuffer) -> Uplink:
         return Uplink(
             buffer,
+            await buffer.outbox("main"),
             self.questions,
             Sender(
                 gateway_id=self.identity.gateway_id,
                 collector_key=self.identity.collector.collector_key,
                 signing_key=self.identity.signing_key,
             ),
+            Pace(live_every_s=10, max_items=100),
             clock=self.clock.clock,
-            live_every_s=10,
-            max_items=100,
             rng=random.Random(1),
         )
 
@@ -85,66 +88,72 @@ def minutes(count: int, *, first: int = 0) -> list[Item]:
     ]
 
 
-async def test_all_that_was_read_is_stored_once(pair: Pair, buffer: SqliteBuffer) -> None:
+async def test_all_that_was_read_is_stored_once(
+    pair: Pair, buffer: SqliteBuffer, outbox: SqliteOutbox
+) -> None:
     await buffer.append([*minutes(250), an_event()])
-    uplink = pair.uplink(buffer)
+    uplink = await pair.uplink(buffer)
     await uplink.flush()
     assert uplink.state.problem == ""
     assert await pair.stored() == {"readings": 250, "events": 1, "envelopes": 3}
-    counts = await buffer.counts()
+    counts = await outbox.counts()
     assert (counts.delivered, counts.pending) == (251, 0)
 
 
 async def test_a_reading_from_the_future_is_put_aside_by_the_collector_and_counted(
-    pair: Pair, buffer: SqliteBuffer
+    pair: Pair, buffer: SqliteBuffer, outbox: SqliteOutbox
 ) -> None:
     await buffer.append(minutes(20, first=9_990))  # four lie more than five minutes ahead of now
-    await pair.uplink(buffer).flush()
-    counts = await buffer.counts()
+    await (await pair.uplink(buffer)).flush()
+    counts = await outbox.counts()
     assert (counts.delivered, counts.quarantined) == (16, 4)
     assert counts.conserved
     assert (await pair.stored())["readings"] == 16
 
 
 async def test_an_old_copy_of_the_buffer_goes_on_under_a_new_epoch(
-    pair: Pair, buffer: SqliteBuffer, tmp_path: Path
+    pair: Pair, buffer: SqliteBuffer, outbox: SqliteOutbox, tmp_path: Path
 ) -> None:
     await buffer.append(minutes(10))
-    await pair.uplink(buffer).flush()
+    await (await pair.uplink(buffer)).flush()
     for suffix in ("", "-wal"):
         shutil.copy(tmp_path / f"buffer.db{suffix}", tmp_path / f"copy.db{suffix}")
     await buffer.append(minutes(10, first=10))
-    await pair.uplink(buffer).flush()
-    async with await SqliteBuffer.open(tmp_path / "copy.db", clock=pair.clock.clock, window_s=0) as copy:
+    await (await pair.uplink(buffer)).flush()
+    async with await open_buffer(tmp_path / "copy.db", pair.clock.clock, window_s=0) as copy:
         await copy.append(minutes(10, first=20))
-        uplink = pair.uplink(copy)
+        uplink = await pair.uplink(copy)
         await uplink.flush()
         assert uplink.state.problem == ""
-        assert (await copy.counts()).pending == 0
-        assert copy.epoch != buffer.epoch
+        assert (await (await copy.outbox("main")).counts()).pending == 0
+        assert (await copy.outbox("main")).epoch != outbox.epoch
     assert await pair.stored() == {"readings": 30, "events": 1, "envelopes": 3}
 
 
-async def test_a_number_that_was_refused_here_is_not_asked_for(pair: Pair, buffer: SqliteBuffer) -> None:
+async def test_a_number_that_was_refused_here_is_not_asked_for(
+    pair: Pair, buffer: SqliteBuffer, outbox: SqliteOutbox
+) -> None:
     await buffer.append(minutes(10))
-    await buffer.refuse(4, "wrong")
-    await pair.uplink(buffer).flush()
-    batch = (await buffer.kept(1, 3, limit=1))[0]
+    await outbox.refuse(4, "wrong")
+    await (await pair.uplink(buffer)).flush()
+    batch = (await outbox.kept(1, 3, limit=1))[0]
     receipt = await pair.questions.send_batch(batch.body)
     assert receipt.already
     assert receipt.missing == []
     assert (await pair.stored())["readings"] == 9
 
 
-async def test_a_revoked_gateway_keeps_its_readings(pair: Pair, buffer: SqliteBuffer) -> None:
+async def test_a_revoked_gateway_keeps_its_readings(
+    pair: Pair, buffer: SqliteBuffer, outbox: SqliteOutbox
+) -> None:
     async with await Store.open(pair.collector.home.database) as store:
         await revoke_gateway(store, pair.identity.gateway_id, by="test", now_ms=real_now_ms())
     await buffer.append(minutes(10))
-    uplink = pair.uplink(buffer)
+    uplink = await pair.uplink(buffer)
     await uplink.flush()
     assert uplink.state.needs_a_human
     assert list(uplink.state.failures) == ["revoked"]
-    assert (await buffer.counts()).pending == 10
+    assert (await outbox.counts()).pending == 10
 
 
 async def test_a_token_works_once(pair: Pair, tmp_path: Path) -> None:
