@@ -31,6 +31,7 @@ from edge_agent.uplink.delivery import Pace, Uplink
 from edge_agent.uplink.https import HttpsCarrier
 from edge_agent.uplink.key_watch import KeyWatch
 from edge_agent.uplink.questions import CollectorRefused, Questions
+from edge_agent.uplink.sealer import Sender
 from models.envelope import GM, MOST_SECONDS, STANDARD, SUITES, Suite, read_header
 from models.protocol import CollectorKeyOffer, collector_key_name
 from models.sm3 import sm3
