@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -23,6 +23,7 @@ from edge_agent.fleet import Fleet
 from edge_agent.health import JSON, METRICS, Page, Pages, PortTaken, serve_health
 from edge_agent.metrics import Metrics
 from edge_agent.reconfigure import Reconfigurer, describe_devices
+from edge_agent.service_manager import ServiceManager
 from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, OutboxStatus, Status
 from edge_agent.supervision import supervised
@@ -46,6 +47,7 @@ class Machine:
     is_synchronised: Callable[[], bool] = lambda: True  # whether a time service keeps the clock
     boot_id: str = ""
     judges_certificates: bool = False  # by the agent's time; else the system clock does
+    manager: ServiceManager = field(default_factory=ServiceManager)
 
 
 async def run_agent(
@@ -85,7 +87,7 @@ class _Agent:
     ) -> None:
         clock = timekeeper.clock
         self._buffer, self._sink, self._clock = buffer, sink, clock
-        self._timekeeper = timekeeper
+        self._timekeeper, self._manager = timekeeper, machine.manager
         self._started_ms = clock.now_ms()
         self._metrics = Metrics()
         self._polls_ended = asyncio.Event()
@@ -125,7 +127,10 @@ class _Agent:
                 control = tasks.create_task(supervised(self._control.run, self._polls_ended), name="control")
                 fleet = tasks.create_task(self._fleet.run(), name="buses")
                 signals = tasks.create_task(self._follow_signals(reload), name="reload")
+                alive = tasks.create_task(self._manager.keep_alive(), name="watchdog")
+                self._manager.ready(f"reading {len(self._fleet.config.settings.devices)} devices")
                 await stop.wait()
+                self._manager.stopping("finishing what is under way")
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
                 signals.cancel()
                 await self._control.finish()
@@ -134,6 +139,7 @@ class _Agent:
                 control.cancel()
                 keep_trying.cancel()
                 keep_time.cancel()
+                alive.cancel()
                 await self._sink.flush()
                 self._polls_ended.set()
         for name, counts in (await self._counts()).items():

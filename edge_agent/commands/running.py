@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ from edge_agent.app import Machine, run_agent
 from edge_agent.commands.answer import Answer
 from edge_agent.config import Config, load_config
 from edge_agent.kernel_clock import boot_id, is_synchronised
+from edge_agent.service_manager import ServiceManager
 from models.times import Clock, utc_text
 
 
@@ -35,7 +37,8 @@ async def _until_signal(config: Config) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    machine = Machine(is_synchronised, boot_id(), judges_certificates=True)
+    manager = ServiceManager.of(os.environ)
+    machine = Machine(is_synchronised, boot_id(), judges_certificates=True, manager=manager)
     await run_agent(config, clock=real_clock(), stop=stop, machine=machine, reload=reload)
 
 

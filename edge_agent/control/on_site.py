@@ -98,8 +98,11 @@ async def serve_on_site(path: Path, answerer: Answerer) -> AsyncIterator[None]:
             conversations.discard(task)
 
     listener = _bound(path)
-    server = await asyncio.start_unix_server(connected, sock=listener, limit=MOST_QUESTION)
+    server = await asyncio.start_unix_server(
+        connected, sock=listener, limit=MOST_QUESTION, start_serving=False
+    )
     try:
+        await server.start_serving()  # in here, for it may be cancelled
         yield
     finally:
         server.close()
