@@ -1,6 +1,6 @@
 # Each target sets up what it needs on a fresh Debian machine with Python 3.11.
 .POSIX:
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check bench soak lock clean
 
 help:
 	@echo "make demo          simulated meters, an edge agent and a collector, until Ctrl-C"
@@ -8,6 +8,7 @@ help:
 	@echo "make test          all tests"
 	@echo "make check         format, lint, strict types, all tests"
 	@echo "make bench         the benchmarks; writes docs/performance.md"
+	@echo "make soak          half an hour of all faults at once (SECONDS=…, SEED=…), then the long tests"
 	@echo "make lock          write the lock files anew"
 
 demo:
@@ -29,9 +30,14 @@ bench:
 	@scripts/setup
 	@.venv/bin/python -m bench
 
+soak:
+	@scripts/setup test
+	@.venv/bin/python -m soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/python -m pytest -q -m soak
+
 lock:
 	@scripts/setup
 	@scripts/lock
 
 clean:
-	rm -rf .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .demo .bench .soak .soak.jsonl .mypy_cache .ruff_cache .pytest_cache .hypothesis

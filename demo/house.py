@@ -1,9 +1,10 @@
 """A gateway of the demonstration with everything that it reads, each in a process of its own."""
 
 import asyncio
+import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,10 @@ async def open_house(
     collector: Path,
     name: str,
     begins_at: Callable[[], int],
+    agent_of: Callable[[Path], Sequence[str]] | None = None,
 ) -> House:
     """Build it in `folder`, enrol it, and let its time begin. `every_s`: how often all of it is read;
-    `begins_at` says what time it is then.
+    `begins_at` says what time it is then; `agent_of` what starts an agent with a configuration file.
 
     Raises PartFailed.
     """
@@ -71,7 +73,7 @@ async def open_house(
     await command("edge-agent", "enroll", token["token"], "--config", str(config))
     agent = Part(
         f"agent of {scenario}",
-        module("demo.agent", pace.encode(), str(config)),
+        agent_of(config) if agent_of else module("demo.agent", pace.encode(), str(config)),
         folder / "agent.log",
         told["environment"],
     )
@@ -100,6 +102,12 @@ async def answers(url: str, part: Part) -> None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    [port] = free_ports(1)
+    return port
+
+
+def free_ports(count: int) -> list[int]:
+    """All different."""
+    with contextlib.ExitStack() as opened:
+        probes = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]

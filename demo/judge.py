@@ -55,12 +55,24 @@ class Api:
             page = await self.get(path, limit=_PAGE, cursor=page["next_cursor"], **query)
 
 
-async def compare(api: Api, ledgers: Sequence[Path], *, from_ms: int, to_ms: int) -> Tally:
-    """Every value that was shown, against every value that the collector stored of the same devices."""
+async def compare(
+    api: Api,
+    ledgers: Sequence[Path],
+    *,
+    from_ms: int,
+    to_ms: int,
+    never_on_disk: Sequence[tuple[int, int]] = (),
+) -> Tally:
+    """Every value that was shown, against every value that the collector stored of the same devices.
+
+    `never_on_disk` are the times in which the disk of a reader that was then killed refused everything.
+    """
     shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
     for ledger in ledgers:
         for entry in sorted(produced(ledger), key=lambda entry: entry.served_ms):
-            shown[entry.meter_id, entry.point].append(Shown(entry.value, entry.confirmed))
+            in_memory = any(first <= entry.served_ms <= last for first, last in never_on_disk)
+            row = shown[entry.meter_id, entry.point]
+            row.append(Shown(entry.value, entry.confirmed and not in_memory))
     devices = {device["id"]: device["device_id"] async for device in api.items("/devices")}
     points = [point async for point in api.items("/points")]
     total = Tally()

@@ -81,9 +81,9 @@ async def play_once(stage: Stage, console: Console, history_s: float) -> Outcome
         outcome.agent_exit = max([abs(await house.agent.stop()) for house in stage.houses])
         outcome.alerts = await _settled(api)
         ledgers = [house.ledger for house in stage.houses]
-        span = {"from_ms": stage.start_ms, "to_ms": stage.clock.clock().now_ms()}
-        outcome.tally = await compare(api, ledgers, **span)
-        outcome.happened = await compare_events(api, ledgers, **span)
+        from_ms, to_ms = stage.start_ms, stage.clock.clock().now_ms()
+        outcome.tally = await compare(api, ledgers, from_ms=from_ms, to_ms=to_ms)
+        outcome.happened = await compare_events(api, ledgers, from_ms=from_ms, to_ms=to_ms)
     outcome.mails, outcome.posts = len(stage.received.subjects), len(stage.received.posts)
     outcome.seconds = time.monotonic() - began
     return outcome

@@ -53,19 +53,33 @@ class Part:
         line = await process.stdout.readline()
         if not line:
             await process.wait()
-            raise PartFailed(f"the {self.name} ended at its start:\n{self._last_words()}")
+            raise PartFailed(f"the {self.name} ended at its start:\n{self.last_words}")
         return json.loads(line)
 
     def check(self) -> None:
         """Raise PartFailed when it has ended by itself."""
         if self._running().returncode is not None:
-            raise PartFailed(f"the {self.name} ended:\n{self._last_words()}")
+            raise PartFailed(f"the {self.name} ended:\n{self.last_words}")
 
     async def kill(self) -> None:
-        """SIGKILL: no chance to finish anything."""
+        """SIGKILL: no chance to finish anything. It may have ended by itself."""
         process = self._running()
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.communicate()
+
+    def hold(self) -> None:
+        """SIGSTOP: it is there and does nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        process = self._running()
+        if process.returncode is None:
+            process.send_signal(number)
 
     async def stop(self) -> int:
         """SIGTERM, and its exit code. Does nothing when it has ended already, or was never started."""
@@ -96,7 +110,9 @@ class Part:
             raise PartFailed(f"the {self.name} was never started")
         return self._process
 
-    def _last_words(self) -> str:
+    @property
+    def last_words(self) -> str:
+        """The end of what it has told its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
 
 

@@ -139,14 +139,14 @@ class ProcessTarget:
     ) -> None:
         """`away` waits so many seconds."""
         self._process, self._away, self._later = process, away, later
-        self._is_away = False
+        self.is_away = False
         self.kills = 0
 
     async def begin(self, fault: Fault) -> None:
-        if self._is_away:
+        if self.is_away:
             return
         if fault.what == "kill":
-            self._is_away = True
+            self.is_away = True
             self.kills += 1
             await self._process.kill()
             self._later(self._return(fault.how["away_s"]))
@@ -154,10 +154,10 @@ class ProcessTarget:
             self._process.hold()
 
     async def end(self, fault: Fault) -> None:
-        if not self._is_away:
+        if not self.is_away:
             self._process.go_on()
 
     async def _return(self, after_s: float) -> None:
         await self._away(after_s)
         await self._process.start()
-        self._is_away = False
+        self.is_away = False
