@@ -218,6 +218,8 @@ class _Agent:
         self._metrics.buses_are(self._fleet.buses)
         for collector in self._collectors:
             self._metrics.failures_are(collector.name, collector.failures)
+            if collector.certificate_ends_s is not None:
+                self._metrics.certificate_ends.labels(collector.name).set(collector.certificate_ends_s)
         return Page(self._metrics.text(), METRICS)
 
     async def _status_page(self) -> Page:

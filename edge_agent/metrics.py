@@ -33,6 +33,9 @@ class Metrics:
         self._rtt_seconds = histogram("bus_rtt_seconds", "From a request to its reply", "bus")
         self._of_bus: dict[str, tuple[Histogram, Histogram]] = {}
         self.missed_polls = counter("missed_polls", "Polls skipped because their time had passed", "bus")
+        self.certificate_ends = gauge(
+            "certificate_expires_timestamp_seconds", "When the certificate ends, since 1970", "collector"
+        )
         self._devices = gauge("devices", "Configured devices", "bus", "state")
         self._held = gauge("held_items", "Items in memory because the disk refuses them")
         self._lost = gauge("lost_items", "Items lost because disk and memory were full")

@@ -67,6 +67,8 @@ class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     gateway_id: str = ""
     url: str = ""
     certificate_expires: str = ""
+    certificate_problem: str = ""
+    return_code: str = ""  # by which the collector's people know that it is this gateway who asks to return
     delivered_batches: int = 0
     last_receipt_ms: int | None = None
 

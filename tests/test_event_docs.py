@@ -15,6 +15,7 @@ FAMILIES = (
     "bay",
     "ble",
     "buffer",
+    "certificate",
     "clock",
     "command",
     "config",

@@ -57,6 +57,10 @@ def _about_collector(name: str, collector: CollectorStatus, now_ms: int) -> str:
         lines[0] += f"; last receipt {_ago(collector.last_receipt_ms, now_ms)}"
     if collector.problem:
         lines.append(f"  Nothing is sent: {collector.problem}")
+    elif collector.certificate_problem:
+        lines.append(f"  Its certificate: {collector.certificate_problem}")
+    if collector.return_code:
+        lines.append(f"  Code to compare with the collector's people: {collector.return_code}")
     return "\n".join(lines)
 
 

@@ -2,24 +2,33 @@
 
 import base64
 import contextlib
+import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import ValidationError
 
 from edge_agent.files import write_durably
 from edge_agent.identity import folder as identity
+from edge_agent.identity.certificates import (
+    CertificateUnusable,
+    bytes_from,
+    check_certificate,
+    check_collector_key,
+    check_command_key,
+    key_pem,
+    request_pem,
+)
 from edge_agent.identity.folder import Collector, Identity
 from edge_agent.problems import problem_of
 from edge_agent.proxy import Proxy
 from edge_agent.tls import CollectorUnreachable, explain, verifying_context
 from edge_agent.version import agent_version
-from models.envelope import GM, suite_named
 from models.errors import NeedsAHuman
 from models.protocol import (
     Code,
@@ -35,11 +44,25 @@ from models.sm2 import Sm2PrivateKey, Sm2Unavailable
 
 TIMEOUT_S = 20.0
 
+_KEY = "key.pem"
+_ASKED_WITH = "token.sha256"
+
 _HINTS = {
     Code.TOKEN_UNKNOWN: "the collector does not know this token; copy it whole, or ask for a new one",
     Code.TOKEN_USED: "this token has been used; each is good for one gateway, so ask for a new one",
     Code.TOKEN_EXPIRED: "this token has expired; ask for a new one and use it within its hours",
 }
+
+
+class _Keys(NamedTuple):
+    """What is born on the gateway for one collector. Only the public halves leave it."""
+
+    signing: Ed25519PrivateKey
+    seal: X25519PrivateKey
+    sm2: Sm2PrivateKey | None
+
+    def __repr__(self) -> str:
+        return "_Keys()"
 
 
 class AlreadyEnrolled(NeedsAHuman):
@@ -97,29 +120,29 @@ def _enroll(
         with contextlib.suppress(identity.NotEnrolled):
             present = identity.load_identity(state_dir, name)
             raise AlreadyEnrolled(present.gateway_id, present.collector.url, name)
-    key, seal_key = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
-    fresh = identity.new_folder(folder)
-    write_durably(fresh / identity.SEAL_KEY, seal_key.private_bytes_raw(), mode=0o600)
-    sm2_key = _new_sm2_key()
-    if sm2_key is not None:
-        write_durably(fresh / identity.SM2_KEY, sm2_key.to_bytes(), mode=0o600)
-    answer = _ask(token, key, seal_key, sm2_key, proxy)
+    fresh = folder.with_name(folder.name + identity.NEW)
+    keys = _kept_keys(fresh, token) or _fresh_keys(folder, token)
+    try:
+        answer = _ask(token, keys, proxy)
+    except EnrolmentRefused:
+        (fresh / _ASKED_WITH).unlink(missing_ok=True)  # nothing was made of these keys
+        raise
     certificate_pem = answer.certificate_pem.encode()
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
     except ValueError:
-        raise identity.CertificateUnusable(f"{token.url}: sent no certificate") from None
-    identity.check_certificate(
-        certificate, key=key, ca_der=token.ca_certificate_der, gateway_id=answer.gateway_id
+        raise CertificateUnusable(f"{token.url}: sent no certificate") from None
+    check_certificate(
+        certificate, key=keys.signing, ca_der=token.ca_certificate_der, gateway_id=answer.gateway_id
     )
-    command_key = identity.bytes_from(answer.command_key)
-    identity.check_command_key(
+    command_key = bytes_from(answer.command_key)
+    check_command_key(
         command_key,
-        identity.bytes_from(answer.command_key_proof),
+        bytes_from(answer.command_key_proof),
         ca_der=token.ca_certificate_der,
         gateway_id=answer.gateway_id,
     )
-    collector_key = identity.check_collector_key(
+    collector_key = check_collector_key(
         CollectorKeyOffer(
             suite=answer.suite,
             collector_key=answer.collector_key,
@@ -128,11 +151,9 @@ def _enroll(
         ca_der=token.ca_certificate_der,
         gateway_id=answer.gateway_id,
     )
-    if suite_named(answer.suite) is not GM:
-        (fresh / identity.SM2_KEY).unlink(missing_ok=True)
     identity.save_identity(
         fresh,
-        key=key,
+        key=keys.signing,
         collector=Collector(
             url=token.url,
             gateway_id=answer.gateway_id,
@@ -145,6 +166,36 @@ def _enroll(
         ca_der=token.ca_certificate_der,
     )
     return identity.load_identity(state_dir, name)
+
+
+def _fresh_keys(folder: Path, token: EnrollmentToken) -> _Keys:
+    """Kept before they are used: should the answer get lost, the same token is good for them again."""
+    keys = _Keys(Ed25519PrivateKey.generate(), X25519PrivateKey.generate(), _new_sm2_key())
+    fresh = identity.new_folder(folder)
+    write_durably(fresh / identity.SEAL_KEY, keys.seal.private_bytes_raw(), mode=0o600)
+    if keys.sm2 is not None:
+        write_durably(fresh / identity.SM2_KEY, keys.sm2.to_bytes(), mode=0o600)
+    write_durably(fresh / _KEY, key_pem(keys.signing), mode=0o600)
+    write_durably(fresh / _ASKED_WITH, _digest(token), mode=0o600)
+    return keys
+
+
+def _kept_keys(fresh: Path, token: EnrollmentToken) -> _Keys | None:
+    """Those of an attempt with the same token, if one was made whose end nobody has seen."""
+    try:
+        if (fresh / _ASKED_WITH).read_bytes() != _digest(token):
+            return None
+        key = load_pem_private_key((fresh / _KEY).read_bytes(), None)
+        seal_key = X25519PrivateKey.from_private_bytes((fresh / identity.SEAL_KEY).read_bytes())
+        sm2 = fresh / identity.SM2_KEY
+        sm2_key = Sm2PrivateKey(sm2.read_bytes()) if sm2.exists() else None
+    except (OSError, ValueError):
+        return None
+    return _Keys(key, seal_key, sm2_key) if isinstance(key, Ed25519PrivateKey) else None
+
+
+def _digest(token: EnrollmentToken) -> bytes:
+    return hashlib.sha256(token.secret.encode()).hexdigest().encode()
 
 
 def _new_sm2_key() -> Sm2PrivateKey | None:
@@ -161,19 +212,13 @@ def _shown(sm2_key: Sm2PrivateKey, key: Ed25519PrivateKey) -> Sm2Key:
     return Sm2Key(public_key=base64.b64encode(public_key).decode(), proof=base64.b64encode(proof).decode())
 
 
-def _ask(
-    token: EnrollmentToken,
-    key: Ed25519PrivateKey,
-    seal_key: X25519PrivateKey,
-    sm2_key: Sm2PrivateKey | None,
-    proxy: Proxy | None,
-) -> EnrollResponse:
+def _ask(token: EnrollmentToken, keys: _Keys, proxy: Proxy | None) -> EnrollResponse:
     request = EnrollRequest(
         secret=token.secret,
-        csr_pem=_request_pem(key),
+        csr_pem=request_pem(keys.signing),
         agent_version=agent_version(),
-        seal_key=base64.b64encode(seal_key.public_key().public_bytes_raw()).decode(),
-        sm2_key=None if sm2_key is None else _shown(sm2_key, key),
+        seal_key=base64.b64encode(keys.seal.public_key().public_bytes_raw()).decode(),
+        sm2_key=None if keys.sm2 is None else _shown(keys.sm2, keys.signing),
     )
     if not token.url.startswith("https://"):
         raise NeedsAHuman(f"the enrolment token names {token.url}, which is not https; ask for a new one")
@@ -207,10 +252,3 @@ def _ask(
         raise EnrolmentRefused(
             token.url, "", "the answer is none of a collector; update edge-agent"
         ) from None
-
-
-def _request_pem(key: Ed25519PrivateKey) -> str:
-    """The collector names the gateway; what the request calls it does not matter."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
-    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, None)
-    return request.public_bytes(Encoding.PEM).decode()

@@ -3,8 +3,8 @@
 A gateway may be enrolled at several collectors. Each has a name here, and its own folder under that name.
 """
 
-import base64
 import contextlib
+import os
 import re
 import ssl
 import time
@@ -16,24 +16,21 @@ from typing import Final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edge_agent.files import sync_folder, write_durably
+from edge_agent.identity.certificates import (
+    CertificateUnusable,
+    check_certificate,
+    check_collector_key,
+    key_pem,
+)
 from edge_agent.tls import verifying_context
-from models.envelope import GM, SUITES, Signer, Suite, suite_named
+from models.envelope import GM, Signer, Suite, suite_named
 from models.errors import NeedsAHuman
-from models.protocol import CollectorKeyOffer, collector_key_statement, command_key_statement
+from models.protocol import CollectorKeyOffer
 from models.sm2 import Sm2PrivateKey
 
 MAIN: Final = "main"
@@ -44,12 +41,12 @@ SEAL_KEY: Final = "seal.key"
 SM2_KEY: Final = "sm2.key"  # of a gateway whose site seals by the suite gm
 CA: Final = "ca.der"
 COLLECTOR: Final = "collector.json"  # written last: where it is, all others are
+NEW: Final = ".new"  # after the name of a folder that is being put together
 
 EXPIRED: Final = (
-    "the certificate of this gateway has ended, or its clock is wrong: set the clock, or enrol again with a "
-    "new token: edge-agent enroll --again TOKEN"
+    "the certificate of this gateway has ended, or its clock is wrong: set the clock; if it is right, the "
+    "running agent asks to be taken back, and the collector's people approve: collector gateways requests"
 )
-
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", re.ASCII)
 
@@ -81,8 +78,17 @@ class IdentityDamaged(NeedsAHuman):
         self.folder, self.detail = folder, detail
 
 
-class CertificateUnusable(NeedsAHuman):
-    """What the collector issued does not fit: nothing of it was kept."""
+class IdentityExposed(IdentityDamaged):
+    """Others on this machine can read the key."""
+
+    def __init__(self, folder: Path, path: Path, mode: int) -> None:
+        NeedsAHuman.__init__(
+            self,
+            f"{path}: others can read or change it (mode {mode:o}): "
+            f"chmod {'700' if path == folder else '600'} {path}; "
+            f"if somebody may have: edge-agent enroll --again TOKEN{_option(folder)}",
+        )
+        self.folder, self.detail = folder, "others can read it"
 
 
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +107,7 @@ class Identity:
     """An enrolled gateway. Neither `repr` nor any message shows its key."""
 
     folder: Path
+    file: Path  # with key and certificate
     collector: Collector
     certificate: x509.Certificate
     signing_key: Ed25519PrivateKey = field(repr=False)
@@ -134,7 +141,7 @@ class Identity:
     def ssl_context(self, now_s: Callable[[], float | None] | None = None) -> ssl.SSLContext:
         """Shows the gateway's certificate, trusts the enrolled CA alone. `now_s` as in `edge_agent.tls`."""
         context = verifying_context(self.ca_der, now_s)
-        context.load_cert_chain(self.folder / GATEWAY)
+        context.load_cert_chain(self.file)
         return context
 
 
@@ -153,7 +160,7 @@ def identity_folder(state_dir: Path, name: str = MAIN) -> Path:
 def collector_names(state_dir: Path) -> list[str]:
     """The collectors that this gateway is enrolled at, by name."""
     try:
-        found = {entry.name.removesuffix(_NEW) for entry in (state_dir / "identity").iterdir()}
+        found = {entry.name.removesuffix(NEW) for entry in (state_dir / "identity").iterdir()}
     except OSError:
         return []
     names = sorted(filter(_NAME.fullmatch, found))
@@ -181,58 +188,33 @@ def load_identity(state_dir: Path, name: str = MAIN) -> Identity:
         raise NotEnrolled(folder) from None
     except OSError as err:
         raise IdentityDamaged(folder, f"cannot be read ({err.strerror})") from err
+    return read_identity(folder, GATEWAY, raw)
+
+
+def read_identity(folder: Path, name: str, raw: bytes) -> Identity:
+    """With key and certificate in the file `name`; `raw` stands in COLLECTOR. Raise IdentityDamaged."""
     try:
         collector = msgspec.json.decode(raw, type=Collector)
-        pem = (folder / GATEWAY).read_bytes()
+        is_gm = suite_named(collector.suite) is GM
+        for path in (folder, folder / name, folder / SEAL_KEY, *([folder / SM2_KEY] if is_gm else [])):
+            _check_closed(folder, path)
+        pem = (folder / name).read_bytes()
         key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
         seal_key = X25519PrivateKey.from_private_bytes((folder / SEAL_KEY).read_bytes())
-        sm2_key = _sm2_key(folder) if suite_named(collector.suite) is GM else None
+        sm2_key = Sm2PrivateKey((folder / SM2_KEY).read_bytes()) if is_gm else None
         ca_der = (folder / CA).read_bytes()
         if not isinstance(key, Ed25519PrivateKey):
-            raise IdentityDamaged(folder, f"the key in {GATEWAY} is not an Ed25519 key")
+            raise IdentityDamaged(folder, f"the key in {name} is not an Ed25519 key")
         check_certificate(certificate, key=key, ca_der=ca_der, gateway_id=collector.gateway_id)
     except (OSError, ValueError, KeyError, msgspec.MsgspecError, CertificateUnusable) as err:
         raise IdentityDamaged(folder, f"its files do not fit together ({err})") from None
-    return Identity(folder, collector, certificate, key, seal_key, sm2_key, ca_der)
+    return Identity(folder, folder / name, collector, certificate, key, seal_key, sm2_key, ca_der)
 
 
-def _sm2_key(folder: Path) -> Sm2PrivateKey:
-    return Sm2PrivateKey((folder / SM2_KEY).read_bytes())
-
-
-def check_certificate(
-    certificate: x509.Certificate, *, key: Ed25519PrivateKey, ca_der: bytes, gateway_id: str
-) -> None:
-    """Raise CertificateUnusable unless it certifies our key under our id, by the CA that we trust."""
-    if certificate.public_key() != key.public_key():
-        raise CertificateUnusable("the certificate is for another key")
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if [name.value for name in names] != [gateway_id]:
-        raise CertificateUnusable(f"the certificate is not for {gateway_id}")
-    try:
-        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca_der))
-    except (InvalidSignature, ValueError, TypeError):
-        raise CertificateUnusable("the certificate is not signed by the CA of the token") from None
-
-
-def check_command_key(key: bytes, proof: bytes, *, ca_der: bytes, gateway_id: str) -> None:
-    """Raise CertificateUnusable unless the CA that we trust says that this gateway is to obey `key`."""
-    if not _is_vouched_for(command_key_statement(gateway_id, key), proof, ca_der):
-        raise CertificateUnusable("the key for commands is not vouched for by the CA of the token")
-
-
-def check_collector_key(offer: CollectorKeyOffer, *, ca_der: bytes, gateway_id: str) -> bytes:
-    """What content keys are to be sealed to, or CertificateUnusable unless the CA that we trust says so."""
-    if offer.suite not in {suite.name for suite in SUITES.values()}:
-        raise CertificateUnusable(
-            f"the collector wants batches sealed by the suite {offer.suite!r}, which is not known here; "
-            "update edge-agent"
-        )
-    key = bytes_from(offer.collector_key)
-    statement = collector_key_statement(gateway_id, offer.suite, key)
-    if not _is_vouched_for(statement, bytes_from(offer.collector_key_proof), ca_der):
-        raise CertificateUnusable("the collector's key is not vouched for by the CA of the token")
-    return key
+def _check_closed(folder: Path, path: Path) -> None:
+    found = path.stat()
+    if found.st_mode & 0o077 or found.st_uid not in (os.geteuid(), 0):
+        raise IdentityExposed(folder, path, found.st_mode & 0o777)
 
 
 def adopt_collector_key(identity: Identity, offer: CollectorKeyOffer) -> None:
@@ -247,30 +229,15 @@ def adopt_collector_key(identity: Identity, offer: CollectorKeyOffer) -> None:
     write_durably(identity.folder / COLLECTOR, msgspec.json.encode(collector), mode=0o600)
 
 
-def _is_vouched_for(statement: bytes, proof: bytes, ca_der: bytes) -> bool:
-    authority = x509.load_der_x509_certificate(ca_der).public_key()
-    if not isinstance(authority, ec.EllipticCurvePublicKey):
-        return False
-    try:
-        authority.verify(proof, statement, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
-
-
 def new_folder(folder: Path) -> Path:
     """An empty folder, for us alone, in which an identity is put together."""
-    fresh = folder.with_name(folder.name + _NEW)
+    fresh = folder.with_name(folder.name + NEW)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh.mkdir(mode=0o700, exist_ok=True)
     fresh.chmod(0o700)
     for leftover in fresh.iterdir():
         leftover.unlink()
     return fresh
-
-
-def key_pem(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def save_identity(
@@ -283,7 +250,11 @@ def save_identity(
     write_durably(fresh / GATEWAY, key_pem(key) + certificate_pem, mode=0o600)
     write_durably(fresh / CA, ca_der)
     write_durably(fresh / COLLECTOR, msgspec.json.encode(collector), mode=0o600)
-    folder = fresh.with_name(fresh.name.removesuffix(_NEW))
+    needed = {GATEWAY, SEAL_KEY, CA, COLLECTOR, *([SM2_KEY] if suite_named(collector.suite) is GM else [])}
+    for rest in fresh.iterdir():
+        if rest.name not in needed:
+            rest.unlink()
+    folder = fresh.with_name(fresh.name.removesuffix(NEW))
     if folder.exists():
         stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%S%f")
         folder.rename(folder.with_name(f"{folder.name}.before-{stamp}"))
@@ -292,22 +263,11 @@ def save_identity(
 
 def finish_interrupted_change(folder: Path) -> None:
     """Do the last step of `save_identity`; also after a loss of power right before it."""
-    fresh = folder.with_name(folder.name + _NEW)
+    fresh = folder.with_name(folder.name + NEW)
     if not folder.exists() and (fresh / COLLECTOR).exists():
         with contextlib.suppress(FileNotFoundError):  # somebody else has done it meanwhile
             fresh.rename(folder)
         sync_folder(folder.parent)
-
-
-def bytes_from(text: str) -> bytes:
-    """What an enrolment answer carries as base64. Raise CertificateUnusable."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        raise CertificateUnusable("a key of the collector is not base64") from None
-
-
-_NEW: Final = ".new"
 
 
 def _option(folder: Path) -> str:

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from drivers.waiting import first_of
-from edge_agent.buffer.contract import Batch, Buffer, Outbox
+from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Outbox
 from edge_agent.config.collectors import CollectorSettings
 from edge_agent.identity.folder import (
     EXPIRED,
@@ -20,15 +22,21 @@ from edge_agent.identity.folder import (
     identity_stamp,
     load_identity,
 )
+from edge_agent.identity.keeper import CertificateKeeper, KeeperState, Way
 from edge_agent.secret_files import SecretUnusable
 from edge_agent.status import CollectorStatus
 from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
-from edge_agent.uplink.carriers import make_carrier
+from edge_agent.uplink import returning
+from edge_agent.uplink.carrier import Carrier
+from edge_agent.uplink.carriers import make_carrier, proxy_of
+from edge_agent.uplink.changeover import Changeover
 from edge_agent.uplink.delivery import Pace, Uplink, UplinkState
 from edge_agent.uplink.key_watch import KeyWatch
 from edge_agent.uplink.questions import Questions
 from edge_agent.uplink.sealer import Sender
+from models.protocol import Code, NextKeyRequest, ReturnResponse
+from models.reading import Event
 
 LAST_UPLOAD_S: Final = 2.0  # in real time; see `edge_agent.app`
 LOOK_FOR_IDENTITY_S: Final = 5.0  # a technician who has just enrolled waits for the first batch
@@ -48,6 +56,7 @@ class Shared:
     buffer: Buffer
     timekeeper: Timekeeper
     judges_certificates: bool = False  # by the agent's time; else the system clock does
+    rng: random.Random | None = None  # for what is spread over gateways in time
 
 
 class Collector:
@@ -70,6 +79,7 @@ class Collector:
         self._on_delivered, self._services = on_delivered, services
         self._identity: Identity | None = None
         self._obstacle = ""  # why there is no connection at all
+        self._keeper: CertificateKeeper | None = None
         self._uplink: Uplink | None = None
         self._another_way = asyncio.Event()
 
@@ -92,17 +102,28 @@ class Collector:
         """Failed attempts to send, by kind of failure."""
         return {} if self._uplink is None else self._uplink.state.failures
 
+    @property
+    def certificate_ends_s(self) -> float | None:
+        """When the certificate ends, since 1970; None while there is none."""
+        return None if self._identity is None else self._identity.expires.timestamp()
+
     def status(self) -> CollectorStatus:
         identity, state = self._identity, self._uplink.state if self._uplink is not None else UplinkState()
         if identity is None:
             return CollectorStatus(state="not-enrolled", problem=self._obstacle, needs_a_human=True)
+        kept = KeeperState() if self._keeper is None else self._keeper.state
         problem = self._obstacle or state.problem
-        if state.problem and identity.has_expired:
-            problem = EXPIRED
+        if kept.code or (state.problem and identity.has_expired):
+            problem = kept.problem or EXPIRED
         return CollectorStatus(
             state="failing" if problem else "ok",
             problem=problem,
-            needs_a_human=state.needs_a_human or problem in (EXPIRED, self._obstacle),
+            needs_a_human=state.needs_a_human
+            or kept.needs_a_human
+            or bool(self._obstacle)
+            or problem == EXPIRED,
+            certificate_problem=kept.problem,
+            return_code=kept.code,
             gateway_id=identity.gateway_id,
             url=identity.collector.url,
             certificate_expires=identity.expires.isoformat(),
@@ -115,7 +136,7 @@ class Collector:
         shared = self._shared
         self._another_way.clear()
         stamp = identity_stamp(shared.state_dir, self.name)
-        self._identity, self._uplink = None, None
+        self._identity, self._uplink, self._keeper = None, None, None
         try:
             self._identity = identity = await asyncio.to_thread(load_identity, shared.state_dir, self.name)
             carrier = make_carrier(identity, self._settings, self._certificates_at_s())
@@ -126,23 +147,67 @@ class Collector:
             await first_of(self._another(stamp), self._ended.wait(), asyncio.sleep(LOOK_AGAIN_S))
             return
         self._obstacle = ""
-        if identity.has_expired:
-            _log.error("%s", EXPIRED)
+        changeover = Changeover(carrier)
         try:
-            clock = shared.timekeeper.clock
-            questions = Questions(carrier, identity, clock.now_ms, monotonic_s=clock.monotonic_s)
+            questions = self._questions(changeover, identity)
             outbox = await shared.buffer.outbox(self.name)
             self._uplink = uplink = self._make_uplink(identity, questions, outbox)
+            self._keeper = keeper = self._make_keeper(identity, questions, changeover, uplink)
             services = [
                 supervised(partial(service, identity, questions), self._ended) for service in self._services
             ]
-            await first_of(uplink.run(), self._another(stamp), self._ended.wait(), *services)
+            await first_of(uplink.run(), keeper.run(), self._another(stamp), self._ended.wait(), *services)
             if self._ended.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LAST_UPLOAD_S):
                         await uplink.flush()
         finally:
-            await carrier.close()
+            await changeover.close()
+
+    def _questions(self, carrier: Carrier, identity: Identity) -> Questions:
+        clock = self._shared.timekeeper.clock
+        return Questions(carrier, identity, clock.now_ms, monotonic_s=clock.monotonic_s)
+
+    def _make_keeper(
+        self, identity: Identity, questions: Questions, changeover: Changeover, uplink: Uplink
+    ) -> CertificateKeeper:
+        @contextlib.asynccontextmanager
+        async def shown(following: Identity) -> AsyncIterator[Callable[[Identity], None]]:
+            async with contextlib.AsyncExitStack() as until_used:
+                carrier = make_carrier(following, self._settings, self._certificates_at_s())
+                until_used.push_async_callback(carrier.close)
+                await self._questions(carrier, following).ask_time()
+
+                def go_on_with(adopted: Identity) -> None:
+                    until_used.pop_all()
+                    self._identity = adopted
+                    changeover.change(carrier)
+                    uplink.sign_with(adopted.envelope_key)
+
+                yield go_on_with
+
+        async def ask_to_return(request: NextKeyRequest) -> ReturnResponse:
+            return await returning.ask_to_return(
+                identity,
+                request,
+                certificates_at_s=self._certificates_at_s(),
+                proxy=proxy_of(self._settings),
+            )
+
+        return CertificateKeeper(
+            identity,
+            Way(questions.renew, ask_to_return, shown),
+            name=self.name,
+            clock=self._shared.timekeeper.clock,
+            now_s=self._certificates_at_s() or time.time,
+            is_said_to_have_ended=lambda: uplink.state.kind == Code.CERTIFICATE_ENDED,
+            tell=self._tell,
+            rng=self._shared.rng,
+        )
+
+    async def _tell(self, event: Event) -> None:
+        with contextlib.suppress(BufferUnavailable):  # it stands in the log too
+            await self._shared.buffer.append([event])
 
     async def _another(self, stamp: tuple[int, int] | None) -> None:
         """Return when there is another identity, or another way to the collector."""
@@ -154,10 +219,10 @@ class Collector:
             await asyncio.sleep(LOOK_FOR_IDENTITY_S)
 
     def _certificates_at_s(self) -> Callable[[], float | None] | None:
-        time = self._shared.timekeeper
+        timekeeper = self._shared.timekeeper
 
         def now_s() -> float | None:
-            return time.clock.now_ms() / 1000 if time.is_set else None
+            return timekeeper.clock.now_ms() / 1000 if timekeeper.is_set else None
 
         return now_s if self._shared.judges_certificates else None
 

@@ -16,7 +16,7 @@ from edge_agent.uplink.lanes import Lanes
 from edge_agent.uplink.questions import CollectorBusy, CollectorRefused, Questions, Told
 from edge_agent.uplink.sealer import CannotSeal, Sealer, Sender, TimeUnknown
 from edge_agent.uplink.suspects import Suspects
-from models.envelope import is_intact
+from models.envelope import Signer, is_intact
 from models.errors import GatehouseError, NeedsAHuman, RetryLater
 from models.protocol import Code, Receipt
 from models.times import Clock
@@ -44,6 +44,7 @@ class UplinkState:
     """What people are told of the uplink."""
 
     problem: str = ""  # why nothing goes out just now; "" when all is well
+    kind: str = ""  # of that problem
     needs_a_human: bool = False
     has_backlog: bool = False  # what has waited is sent behind what is live
     delivered_batches: int = 0
@@ -98,7 +99,6 @@ class Uplink:
             max_items=pace.max_items,
             backlog_per_s=pace.backlog_per_s,
         )
-        self._last_kind = ""  # of error; said once
         self._began_epoch = False  # since the last success
 
     async def run(self) -> None:
@@ -121,6 +121,10 @@ class Uplink:
         """Send what is there now, for somebody waits for it; pauses after a failure are kept."""
         self._lanes.hurry()
         self._hurried.set()
+
+    def sign_with(self, signing_key: Signer) -> None:
+        """From the next batch on. What is sealed already keeps the signature of the key before."""
+        self._sealer.sign_with(signing_key)
 
     async def flush(self) -> None:
         """Send all that is there, or as much as goes without a pause. For the end, when `run` has ended."""
@@ -241,9 +245,9 @@ class Uplink:
         """Count every failure; say it when it is another than the last."""
         kind = _kind(err)
         self.state.failures[kind] = self.state.failures.get(kind, 0) + 1
-        if kind != self._last_kind:
+        if kind != self.state.kind:
             _log.warning("nothing reaches the collector; readings are kept: %s", err)
-        self._last_kind = kind
+        self.state.kind = kind
         self.state.problem = str(err)
         self.state.needs_a_human = isinstance(err, NeedsAHuman | CollectorNotTrusted)
 
@@ -257,7 +261,7 @@ class Uplink:
         self._suspects.note_success()
         self._began_epoch = False
         self._backoff.reset()
-        self._last_kind = ""
+        self.state.kind = ""
 
 
 def _kind(err: GatehouseError) -> str:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from typing import Final
 
-from edge_agent.identity.folder import CertificateUnusable, Identity, adopt_collector_key
+from edge_agent.identity.certificates import CertificateUnusable
+from edge_agent.identity.folder import Identity, adopt_collector_key
 from edge_agent.uplink.questions import CollectorRefused, Questions
 from models.errors import RetryLater
 from models.protocol import Receipt, collector_key_name

@@ -14,7 +14,14 @@ from edge_agent.problems import problem_of
 from edge_agent.tls import CollectorUnreachable, check_time, explain
 from edge_agent.uplink.carrier import Answer, Carrier, Request
 from models.errors import NeedsAHuman, RetryLater
-from models.protocol import CLOCK_HEADER, CollectorKeyOffer, CommandOffer, Receipt
+from models.protocol import (
+    CLOCK_HEADER,
+    CollectorKeyOffer,
+    CommandOffer,
+    NextKeyRequest,
+    Receipt,
+    RenewResponse,
+)
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 BUSY_PAUSE_S: Final = 5.0  # where a busy collector names no time
@@ -110,6 +117,15 @@ class Questions:
         except ValueError:  # pydantic's ValidationError is one
             raise CollectorUnreachable(self._url, "what answers there offers no commands") from None
 
+    async def renew(self, request: NextKeyRequest) -> str:
+        """The certificate (PEM) for the next key of this gateway."""
+        body = request.model_dump_json().encode()
+        answer = await self._ask(Request("POST", "/gateway/v1/certificate", body))
+        try:
+            return RenewResponse.model_validate_json(answer.body).certificate_pem
+        except ValidationError:
+            raise CollectorUnreachable(self._url, "what answers there gives no certificate") from None
+
     def _check_time(self, answer: Answer, now_s: float) -> None:
         """Take no time from who could not be our collector at that time."""
         try:
@@ -129,14 +145,19 @@ class Questions:
                 wait_s=request.wait_s,
             )
         )
-        if 200 <= answer.status < 300:
-            return answer
-        if answer.status in _BUSY:
-            raise CollectorBusy(self._url, _retry_after_s(answer))
-        problem = problem_of(answer.status, answer.body)
-        if answer.status >= 500:
-            raise CollectorUnreachable(self._url, problem.told)
-        raise CollectorRefused(self._url, answer.status, problem.code, problem.told, problem.bad_seq)
+        return checked(self._url, answer)
+
+
+def checked(url: str, answer: Answer) -> Answer:
+    """The answer, if it is a good one. Raise CollectorBusy, CollectorRefused or CollectorUnreachable."""
+    if 200 <= answer.status < 300:
+        return answer
+    if answer.status in _BUSY:
+        raise CollectorBusy(url, _retry_after_s(answer))
+    problem = problem_of(answer.status, answer.body)
+    if answer.status >= 500:
+        raise CollectorUnreachable(url, problem.told)
+    raise CollectorRefused(url, answer.status, problem.code, problem.told, problem.bad_seq)
 
 
 def _told(answer: Answer, asked_s: float) -> Told | None:

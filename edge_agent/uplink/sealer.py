@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from edge_agent.buffer.contract import Batch, Cut, Outbox
@@ -83,6 +83,10 @@ class Sealer:
         )
         await self._outbox.store(batch)
         return batch
+
+    def sign_with(self, signing_key: Signer) -> None:
+        """From the next cut on."""
+        self._sender = replace(self._sender, signing_key=signing_key)
 
     async def _fresh_enough_key(self) -> ContentKey:
         """The content key, or another when it has sealed enough batches or for long enough.

@@ -259,12 +259,13 @@ async def test_a_certificate_that_has_ended_is_said_with_what_to_do(
         await town.polled(1)
         status: dict[str, Any] = {"collectors": {"main": {"problem": ""}}}
         async with asyncio.timeout(30):
-            while not status["collectors"]["main"]["problem"]:
+            while "waits for approval" not in status["collectors"]["main"]["problem"]:
                 status = json.loads((await get(port_in(caplog), "/status"))[1])
-    assert status["collectors"]["main"]["problem"] == EXPIRED
-    assert status["collectors"]["main"]["needs_a_human"]
+    shown = status["collectors"]["main"]
+    assert "waits for approval: collector gateways approve " + shown["return_code"] in shown["problem"]
+    assert shown["needs_a_human"]
     assert any(record.getMessage() == EXPIRED for record in caplog.records)
-    assert town.collector.paths() == ["POST /gateway/v1/enroll"]
+    assert set(town.collector.paths()) == {"POST /gateway/v1/enroll", "POST /gateway/v1/return"}
 
 
 async def test_silent_meters_are_bad_and_shown_as_lost(town: Town, caplog: pytest.LogCaptureFixture) -> None:

@@ -205,6 +205,8 @@ class Collector:
     def _true_answer(self, request: Request) -> Answer:
         if request.path == "/gateway/v1/enroll":
             return self._enroll(request)
+        if request.path == "/gateway/v1/return":
+            return Answer(200, json.dumps({"state": "waiting", "code": "x"}).encode())
         if not request.has_certificate:
             return problem(401, "no-certificate")
         if request.path == "/gateway/v1/time":

@@ -14,16 +14,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edge_agent.identity.certificates import CertificateUnusable, key_pem
 from edge_agent.identity.enroll import AlreadyEnrolled, EnrolmentRefused, enroll
 from edge_agent.identity.folder import (
-    CertificateUnusable,
     Identity,
     IdentityDamaged,
     NameUnusable,
     NotEnrolled,
     collector_names,
     identity_folder,
-    key_pem,
     load_identity,
 )
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable

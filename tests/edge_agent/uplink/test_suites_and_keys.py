@@ -18,10 +18,10 @@ from collector.identity.gateways import revoke_gateway
 from collector.identity.home import Home
 from collector.store.engine import Store
 from edge_agent.buffer.sqlite import SqliteBuffer
+from edge_agent.identity.certificates import CertificateUnusable
 from edge_agent.identity.enroll import EnrolmentRefused, enroll
 from edge_agent.identity.folder import (
     SM2_KEY,
-    CertificateUnusable,
     Identity,
     IdentityDamaged,
     adopt_collector_key,
