@@ -70,6 +70,27 @@ def serve(folder: Dir = HERE, as_json: Json = False) -> None:
     show(lambda: run(folder, as_json=as_json), as_json=as_json)
 
 
+@app.command()
+def broker(
+    target: Annotated[Path, typer.Argument(help="The folder to write to.")],
+    name: Annotated[
+        list[str],
+        typer.Option(help="Host name or address by which the broker is reached; the first is shown."),
+    ],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the broker.")] = 8883,
+    at: Annotated[
+        str | None, typer.Option(help="Where the folder will be on the broker; where it is written.")
+    ] = None,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write configuration, rights and certificate of a Mosquitto by which gateways may ask."""
+    from collector.commands.answer import show
+    from collector.commands.broker import broker as run
+
+    show(lambda: run(folder, target, name, port, at), as_json=as_json)
+
+
 @sites.command("add")
 def add_site(
     code: str,

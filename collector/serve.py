@@ -25,9 +25,11 @@ from collector.identity.next_key import NextKeys
 from collector.identity.peer import PeerCertificateProtocol
 from collector.insight.factors import Factors
 from collector.insight.job import InsightJob
+from collector.intake.mqtt import BrokerDoor
 from collector.intake.service import Intake
 from collector.settings import Settings, load_settings
 from collector.store.engine import Store
+from models.command import CommandKey
 from models.errors import NeedsAHuman, RetryLater
 from models.times import Clock
 
@@ -127,6 +129,7 @@ async def run_collector(
         sockets = opened.enter_context(_listening(settings))
         store = await opened.enter_async_context(await Store.open(home.database))
         loops: list[JobLoop] = []
+        doors: list[BrokerDoor] = []
         live = LiveHub(store)
         desk = CommandDesk(store, clock, command_key)
         intake = await opened.enter_async_context(Intake(store, keyring, clock, real_now_ms=real_now_ms))
@@ -147,7 +150,9 @@ async def run_collector(
             next_keys=NextKeys(store, authority, lives=lives, now_ms=real_now_ms),
             real_now_ms=real_now_ms,
             factors=Factors(settings.factors),
-            jobs=lambda: {loop.name: loop.alive for loop in loops},
+            jobs=lambda: (
+                {loop.name: loop.alive for loop in loops} | {one.name: one.is_alive for one in doors}
+            ),
         )
         loops += [
             JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s),
@@ -158,6 +163,10 @@ async def run_collector(
             opened.push_async_callback(job.close)
             loops.append(JobLoop(f"outbox {job.name}", job.run_once, rounds.outbox_s))
 
+        if settings.mqtt is not None:
+            home.ensure_broker_client_certificate(datetime.now(UTC), lives.server)
+            doors.append(BrokerDoor(app, settings.mqtt.broker, home, group=_share_group(command_key)))
+
         tls = _tls_context(home)
         servers = [_Server(_tls_config(app, tls)), *([_Server(_config(app))] if len(sockets) > 1 else [])]
         async with asyncio.TaskGroup() as tasks:
@@ -165,6 +174,7 @@ async def run_collector(
                 tasks.create_task(server.serve([listener]), name=f"serve {listener.getsockname()[1]}")
                 for server, listener in zip(servers, sockets, strict=True)
             ]
+            serving += [tasks.create_task(door.run(), name=door.name) for door in doors]
             working = [tasks.create_task(loop.run(), name=loop.name) for loop in loops]
             working.append(tasks.create_task(live.run(), name="live"))
             working.append(tasks.create_task(_keep_certified(home, settings, tls), name="certificate"))
@@ -178,9 +188,16 @@ async def run_collector(
                 desk.close()
                 for server in servers:
                     server.should_exit = True
+                for door in doors:
+                    door.close()
                 await asyncio.wait(serving)
                 for task in working:
                     task.cancel()
+
+
+def _share_group(key: CommandKey) -> str:
+    """The group in which the collectors of one folder take turns at a broker."""
+    return key.keyed_digest(b"the collectors that share a subscription").hex()[:32]
 
 
 class _Server(uvicorn.Server):
@@ -231,6 +248,8 @@ async def _keep_certified(home: Home, settings: Settings, tls: ssl.SSLContext) -
         await asyncio.sleep(min(CERTIFICATE_EVERY_S, life.total_seconds() / CERTIFICATE_LOOKS))
         if home.ensure_server_certificate(settings.server_names(), datetime.now(UTC), life):
             tls.load_cert_chain(home.server_certificate)  # for connections from now on
+        if settings.mqtt is not None:
+            home.ensure_broker_client_certificate(datetime.now(UTC), life)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,12 @@ class Certificates(_Section):
         return Lives(timedelta(days=self.gateway_days), timedelta(days=self.server_days))
 
 
+class Mqtt(_Section):
+    """A broker by which gateways may ask too; `collector broker` writes what it needs."""
+
+    broker: str = Field(pattern=r"^mqtts://[^/?#@\s]+:[0-9]{1,5}$", description="mqtts://host:port")
+
+
 class Settings(_Section):
     """All of `collector.yaml`."""
 
@@ -57,6 +63,7 @@ class Settings(_Section):
     listen: Listen = Listen()
     local_http: LocalHttp | None = None
     certificates: Certificates = Certificates()
+    mqtt: Mqtt | None = None
     receivers: list[Receiver] = []
     detectors: Detectors = Detectors()
     factors: list[Factor] = Field(
@@ -118,8 +125,10 @@ def new_settings_text(url: str, host: str, port: int, names: list[str], http_por
 url: "{url}"      # how gateways reach it; goes into enrolment tokens
 names: {listed}              # further host names and addresses for the server's certificate
 listen: {{host: "{host}", port: {port}}}
-{local}
+{local}# mqtt: {{broker: "mqtts://broker.example:8883"}}  # gateways may come by it too: `collector broker`
+
 certificates: {{gateway_days: 365, server_days: 730}}  # their lives; all are renewed in time by themselves
+
 # Who is told of alerts.
 receivers: []
 #  - {{kind: email, name: duty, host: mail.example, port: 587, security: starttls, user: gatehouse,

@@ -8,7 +8,7 @@ from models.errors import RetryLater
 
 _NO_CHECK_TIME: Final = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for
 _EXPIRED, _NOT_YET_VALID = 10, 9
-_SELF_SIGNED = (18, 19)
+_SELF_SIGNED = 18  # 19 is another CA, which its server sends along
 _WRONG_NAME = (62, 64)
 
 
@@ -52,6 +52,16 @@ class _TimedConnection(ssl.SSLObject):
             check_time(self.getpeercert() or {}, now_s)
 
 
+class _TimedSocket(ssl.SSLSocket):
+    """The same for libraries that want a socket."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        super().do_handshake(block)
+        now_s = self.context.now_s() if isinstance(self.context, VerifyingContext) else None
+        if now_s is not None:
+            check_time(self.getpeercert() or {}, now_s)
+
+
 def verifying_context(ca_der: bytes, now_s: Callable[[], float | None] | None = None) -> ssl.SSLContext:
     """Trusts this one CA. Without `now_s` the system clock says whether certificates are in their time."""
     context = VerifyingContext(ssl.PROTOCOL_TLS_CLIENT)  # checks chain and host name from the start
@@ -60,7 +70,7 @@ def verifying_context(ca_der: bytes, now_s: Callable[[], float | None] | None = 
     if now_s is not None:
         context.now_s = now_s
         context.verify_flags |= _NO_CHECK_TIME
-        context.sslobject_class = _TimedConnection
+        context.sslobject_class, context.sslsocket_class = _TimedConnection, _TimedSocket
     return context
 
 
@@ -110,7 +120,7 @@ def _not_trusted(url: str, err: ssl.SSLCertVerificationError) -> CollectorNotTru
             url, "not-yet-valid", "the collector's certificate is not valid yet",
             "Set the clock of this gateway.",
         )  # fmt: skip
-    reason = "self-signed" if err.verify_code in _SELF_SIGNED else "wrong-ca"
+    reason = "self-signed" if err.verify_code == _SELF_SIGNED else "wrong-ca"
     return CollectorNotTrusted(
         url, reason, f"its certificate is not signed by the collector's CA ({said})",
         "Find out who answers there. If the collector was set up anew, enrol with a new token.",

@@ -25,6 +25,8 @@ BACKDATED = timedelta(hours=1)  # the clock of a gateway may be behind
 BACKDATED_SHARE = 20  # of a short life, so that a gateway still sees when two thirds of it are over
 
 GATEWAY_URI = "urn:gatehouse:gateway:"
+COLLECTOR_URI = "urn:gatehouse:collector"
+COLLECTOR_NAME = "collector"  # no gateway's: those begin with gw-
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -90,12 +92,17 @@ class CertificateAuthority:
     def certify_server(
         self, names: Sequence[str], now: datetime, life: timedelta = DEFAULT_LIVES.server
     ) -> KeyPair:
-        """A new key and its certificate for these host names and addresses; loopback is always among them."""
+        """A new key and its certificate for these host names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        known = [general_name(name) for name in dict.fromkeys((*names, *LOOPBACK))]
-        certificate = self._certify(
-            key.public_key(), names[0] if names else LOOPBACK[0], known, _SERVER, now, life
-        )
+        known = [general_name(name) for name in dict.fromkeys(names)]
+        certificate = self._certify(key.public_key(), names[0], known, _SERVER, now, life)
+        return KeyPair(_certificate_pem(certificate), _key_pem(key))
+
+    def certify_collector(self, now: datetime, life: timedelta = DEFAULT_LIVES.server) -> KeyPair:
+        """A new key and its certificate by which a broker knows a collector, and lets it answer gateways."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        known = [x509.UniformResourceIdentifier(COLLECTOR_URI)]
+        certificate = self._certify(key.public_key(), COLLECTOR_NAME, known, _CLIENT, now, life)
         return KeyPair(_certificate_pem(certificate), _key_pem(key))
 
     def certify_gateway(

@@ -29,16 +29,20 @@ class KnownKey:
 
     public_key: bytes
     is_used: bool
+    ends_ms: int  # of its certificate
 
 
 async def keys_of(connection: AsyncConnection, gateway_id: str) -> list[KnownKey]:
     """Its keys, the newest first; none for a gateway that is not known."""
     query = (
-        select(gateway_key.c.public_key, gateway_key.c.used_ms)
+        select(gateway_key.c.public_key, gateway_key.c.used_ms, gateway_key.c.ends_ms)
         .where(gateway_key.c.gateway_id == gateway_id)
         .order_by(gateway_key.c.number.desc())
     )
-    return [KnownKey(row.public_key, row.used_ms is not None) for row in await connection.execute(query)]
+    return [
+        KnownKey(row.public_key, row.used_ms is not None, row.ends_ms)
+        for row in await connection.execute(query)
+    ]
 
 
 async def certificate_of(connection: AsyncConnection, gateway_id: str, public_key: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography import x509
 
-from collector.identity.ca import DEFAULT_LIVES, CertificateAuthority, KeyPair, general_name
+from collector.identity.ca import DEFAULT_LIVES, LOOPBACK, CertificateAuthority, KeyPair, general_name
 from collector.identity.keyring import Keyring
 from models.command import CommandKey
 from models.envelope import STANDARD, SUITES, CollectorPrivateKey, Suite
@@ -44,6 +44,11 @@ class Home:
     def server_certificate(self) -> Path:
         """With its key in the same file, so that both are always replaced together."""
         return self.folder / "server.pem"
+
+    @property
+    def broker_client_certificate(self) -> Path:
+        """What this collector shows to a broker, with its key."""
+        return self.folder / "broker-client.pem"
 
     def envelope_key(self, suite: Suite = STANDARD) -> Path:
         """What gateways of this suite seal to now. Those before it stay beside it under other names."""
@@ -132,21 +137,27 @@ class Home:
         authority = self.authority()
         if self._server_is_certified(authority, names, now, life):
             return False
-        pair = authority.certify_server(names, now, life)
+        pair = authority.certify_server([*names, *LOOPBACK], now, life)
         write_file(self.server_certificate, pair.key_pem + pair.certificate_pem)
+        return True
+
+    def ensure_broker_client_certificate(self, now: datetime, life: timedelta = DEFAULT_LIVES.server) -> bool:
+        """Certify this collector to brokers when its certificate is missing or has half its life left."""
+        authority = self.authority()
+        if _is_good(self.broker_client_certificate, authority, now, life) is not None:
+            return False
+        pair = authority.certify_collector(now, life)
+        write_file(self.broker_client_certificate, pair.key_pem + pair.certificate_pem)
         return True
 
     def _server_is_certified(
         self, authority: CertificateAuthority, names: Sequence[str], now: datetime, life: timedelta
     ) -> bool:
-        try:
-            certificate = x509.load_pem_x509_certificate(self.server_certificate.read_bytes())
-            certificate.verify_directly_issued_by(authority.certificate)
-            known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except Exception:  # whatever is wrong with it: a new one is made from the authority's key
+        certificate = _is_good(self.server_certificate, authority, now, life)
+        if certificate is None:
             return False
-        wanted = {general_name(name) for name in names}
-        return wanted <= set(known) and certificate.not_valid_after_utc - now > life / 2
+        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {general_name(name) for name in names} <= set(known)
 
     def _unusable(self, what: str, err: Exception) -> HomeUnusable:
         why = err.strerror if isinstance(err, OSError) else "damaged"
@@ -162,6 +173,18 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
+
+
+def _is_good(
+    path: Path, authority: CertificateAuthority, now: datetime, life: timedelta
+) -> x509.Certificate | None:
+    """The certificate in the file, if it is the authority's and has more than half its life before it."""
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        certificate.verify_directly_issued_by(authority.certificate)
+    except Exception:  # whatever is wrong with it: a new one is made from the authority's key
+        return None
+    return certificate if certificate.not_valid_after_utc - now > life / 2 else None
 
 
 def write_file(path: Path, data: bytes, *, private: bool = True) -> None:

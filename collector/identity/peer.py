@@ -4,7 +4,7 @@ import asyncio
 import functools
 import ssl
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -14,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from models.signing import KeyUnusable, key_bytes
 
 _KEY = "tls"  # the name that the ASGI extension for TLS uses
+BROKER: Final = "gatehouse.broker"
+"""The ASGI extension for what came by a broker, which has checked the certificate; `gateway_id` in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,13 @@ class Peer:
     public_key: bytes
     begins_ms: int
     ends_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPeer:
+    """Who asks by a broker, which has checked the certificate and tells its name alone."""
+
+    gateway_id: str
 
 
 class PeerCertificateProtocol(HttpToolsProtocol):
@@ -51,9 +60,12 @@ def is_behind_tls(scope: Any) -> bool:
     return _KEY in (scope.get("extensions") or {})
 
 
-def peer_of(scope: Any) -> Peer | None:
+def peer_of(scope: Any) -> Peer | BrokerPeer | None:
     """The gateway that sends this request; None when it has shown no certificate."""
-    der = (scope.get("extensions") or {}).get(_KEY, {}).get("client_cert_der")
+    extensions = scope.get("extensions") or {}
+    if BROKER in extensions:
+        return BrokerPeer(extensions[BROKER]["gateway_id"])
+    der = extensions.get(_KEY, {}).get("client_cert_der")
     return None if der is None else _peer(der)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from collector.identity.enrolment import real_now_ms
 from collector.identity.gateways import ACTIVE, KnownKey, keys_of, note_used
 from collector.identity.keyring import Keyring
-from collector.identity.peer import Peer
+from collector.identity.peer import BrokerPeer, Peer
 from collector.intake import refusals
 from collector.intake.batch import OpenedBatch, open_batch, store_batch
 from collector.intake.inventory import Inventory
@@ -62,6 +62,11 @@ class _Gateway:
         if self.sm2_key is not None:
             return [Origin(self.id, self.suite, self.sm2_key)]
         return [Origin(self.id, self.suite, key.public_key) for key in self.keys]
+
+    @property
+    def ends_ms(self) -> int:
+        """When the last of its certificates ends, in real time."""
+        return max(key.ends_ms for key in self.keys)
 
     def key(self, public_key: bytes) -> KnownKey | None:
         return next((key for key in self.keys if key.public_key == public_key), None)
@@ -111,12 +116,14 @@ class Intake:
             self._places -= 1
             self._bytes -= size
 
-    async def check_peer(self, peer: Peer | None) -> str:
+    async def check_peer(self, peer: Peer | BrokerPeer | None) -> str:
         """The id of the gateway at the other end. Raise Refused."""
         if peer is None:
             raise await self._refused(
                 "", Code.NO_CERTIFICATE, "the connection shows no gateway's certificate"
             )
+        if isinstance(peer, BrokerPeer):
+            return await self._check_certified(peer.gateway_id)
         if not peer.begins_ms <= self._real_now_ms() <= peer.ends_ms:
             raise await self._refused(
                 peer.gateway_id, Code.CERTIFICATE_ENDED, "the certificate is not in its time"
@@ -127,10 +134,7 @@ class Intake:
             raise await self._refused(
                 peer.gateway_id, Code.REVOKED, "the certificate is for a key that the gateway does not have"
             )
-        if not key.is_used:
-            async with self._store.write() as connection:
-                await note_used(connection, found.id, key.public_key, self._real_now_ms())
-            self._gateways.pop(found.id, None)
+        await self._note_used(found, key)
         return found.id
 
     async def check_active(self, gateway_id: str) -> None:
@@ -231,15 +235,35 @@ class Intake:
             self._gateways[gateway_id] = known
         return known
 
+    async def _check_certified(self, gateway_id: str) -> str:
+        """A broker looks at a certificate when its owner connects, and not again. Raise Refused."""
+        if (await self._gateway(gateway_id)).ends_ms < self._real_now_ms():
+            self._gateways.pop(gateway_id, None)  # another process may have certified a newer one
+            if (await self._gateway(gateway_id)).ends_ms < self._real_now_ms():
+                detail = "all certificates that the gateway has had have ended"
+                raise await self._refused(gateway_id, Code.CERTIFICATE_ENDED, detail)
+        return gateway_id
+
+    async def _note_used(self, sender: _Gateway, key: KnownKey) -> None:
+        if key.is_used:
+            return
+        async with self._store.write() as connection:
+            await note_used(connection, sender.id, key.public_key, self._real_now_ms())
+        self._gateways.pop(sender.id, None)
+
     async def _by_signer(self, sent: bytes, sender: _Gateway, work: Callable[[Origin], Awaitable[T]]) -> T:
         """Do it with the gateway's newest key, or the earlier one that has signed: it may have waited."""
+        signer = sender.origins[0]
         try:
-            return await work(sender.origins[0])
+            done = await work(signer)
         except EnvelopeRefused as err:
-            signer = await self._other_signer(sent, sender.id) if err.code == Code.BAD_SIGNATURE else None
-            if signer is None:
+            other = await self._other_signer(sent, sender.id) if err.code == Code.BAD_SIGNATURE else None
+            if other is None:
                 raise
-        return await work(signer)
+            signer, done = other, await work(other)
+        if (key := sender.key(signer.public_key)) is not None:
+            await self._note_used(sender, key)  # by a broker nobody sees which certificate was shown
+        return done
 
     async def _other_signer(self, sent: bytes, gateway_id: str) -> Origin | None:
         self._gateways.pop(gateway_id, None)  # another process may have certified a newer one

@@ -6,20 +6,19 @@ its repository). Its inner client has, and this module alone reaches for it.
 
 import asyncio
 import contextlib
-import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
+from drivers.mqtt import QUIET, TidySocket, code_of, enter, leave, whole
 from models.errors import NeedsAHuman, RetryLater
 
 MOST_UNACKNOWLEDGED: Final = 64
@@ -40,11 +39,6 @@ _NOT_ALLOWED: Final = (
     0x8C,
 )  # CONNACK: protocol, client id, password, rights, ban
 
-T = TypeVar("T")
-
-_quiet = logging.getLogger(f"{__name__}.library")
-_quiet.setLevel(logging.CRITICAL)  # it logs each loss of a connection, which we do once
-
 
 class BrokerGone(RetryLater):
     """There is no connection to the broker, or no longer."""
@@ -52,17 +46,6 @@ class BrokerGone(RetryLater):
 
 class BrokerRefused(NeedsAHuman):
     """The broker, or a file that is needed to reach it, must be put right first."""
-
-
-class _TidySocket(ssl.SSLSocket):
-    """Closes itself when the other side turns out not to be who it should be: the library forgets to."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +84,18 @@ async def connected(
     """Subscribed while the block runs. Raise BrokerGone and BrokerRefused, also while batches are awaited."""
     client = await _make_client(broker, client_id)
     try:
-        await _enter(client)
+        await enter(client)
         try:
-            granted = await _whole(client.subscribe([(topic, 1) for topic in topics]))
-            if any(_code(code) >= 0x80 for code in granted):
+            granted = await whole(client.subscribe([(topic, 1) for topic in topics]))
+            if any(code_of(code) >= 0x80 for code in granted):
                 raise BrokerRefused(
                     f"{broker.endpoint}: the broker does not let us subscribe to {topics[0]}; correct its ACL"
                 )
             yield _batches(client)
         finally:
-            await _leave(client)
+            await leave(client)
     except MqttConnectError as err:
-        if _code(err.rc) in _NOT_ALLOWED:
+        if code_of(err.rc) in _NOT_ALLOWED:
             what = f"{broker.endpoint}: the broker refuses us: {err}"
             raise BrokerRefused(f"{what}; correct username and password_file of the bus") from err
         raise BrokerGone(f"{broker.endpoint}: {err}") from err
@@ -128,10 +111,6 @@ async def _batches(client: aiomqtt.Client) -> AsyncIterator[Batch]:
             taken.append(await anext(client.messages))
         messages = tuple((str(message.topic), _body(message)) for message in taken)
         yield Batch(messages, tuple((message.mid, message.qos) for message in taken), client)
-
-
-def _code(reason: int | ReasonCode | None) -> int:
-    return reason.value if isinstance(reason, ReasonCode) else reason or 0
 
 
 def _body(message: aiomqtt.Message) -> bytes:
@@ -156,7 +135,7 @@ async def _make_client(broker: Broker, client_id: str) -> aiomqtt.Client:
         timeout=CONNECT_LIMIT_S,
         keepalive=KEEPALIVE_S,
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-        logger=_quiet,
+        logger=QUIET,
     )
     client._client.manual_ack_set(True)
     client._client.connect_timeout = CONNECT_LIMIT_S
@@ -174,56 +153,8 @@ def _read_secrets(broker: Broker) -> tuple[str | None, ssl.SSLContext | None]:
         return password, None
     try:
         context = ssl.create_default_context(cafile=str(broker.ca_file))
-        context.sslsocket_class = _TidySocket
+        context.sslsocket_class = TidySocket
         return password, context
     except (OSError, ssl.SSLError) as err:
         what = f"{broker.ca_file}: is no certificate authority that can be read ({err})"
         raise BrokerRefused(f"{what}; correct ca_file of the bus") from err
-
-
-async def _enter(client: aiomqtt.Client) -> None:
-    """Connect, and leave no connection behind when that fails or is cancelled: a thread is at work."""
-    try:
-        await _whole(client.__aenter__())
-    except BaseException:
-        if (
-            client._connected.done()
-            and not client._connected.cancelled()
-            and not client._connected.exception()
-        ):
-            await _leave(client)
-        _close(client)
-        raise
-
-
-async def _leave(client: aiomqtt.Client) -> None:
-    with contextlib.suppress(aiomqtt.MqttError):
-        await _whole(client.__aexit__(None, None, None))
-    _close(client)
-
-
-async def _whole(step: Awaitable[T]) -> T:
-    """Do a step to its end, which has a limit, and only then be cancelled.
-
-    The library waits by `asyncio.wait_for`, which up to Python 3.11 may swallow a cancellation.
-    """
-    task = asyncio.ensure_future(step)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        with contextlib.suppress(aiomqtt.MqttError):
-            task.result()
-        raise
-
-
-def _close(client: aiomqtt.Client) -> None:
-    """Close the socket in any case: the library leaves it open when the broker does not answer.
-
-    And look at why the connection ended, which it otherwise complains that nobody did.
-    """
-    if client._disconnected.done() and not client._disconnected.cancelled():
-        client._disconnected.exception()
-    open_socket = client._client.socket()
-    if open_socket is not None:
-        client._client._sock_close()

@@ -8,13 +8,17 @@ from edge_agent.proxy import Proxy, proxy_from
 from edge_agent.secret_files import read_secret
 from edge_agent.uplink.carrier import Carrier
 from edge_agent.uplink.https import HttpsCarrier
+from edge_agent.uplink.mqtt import MqttCarrier
 
 
 def make_carrier(
     identity: Identity, settings: CollectorSettings, certificates_at_s: Callable[[], float | None] | None
 ) -> Carrier:
     """`certificates_at_s` is as in `edge_agent.tls`. Raise SecretUnusable."""
-    return HttpsCarrier(identity, certificates_at_s=certificates_at_s, proxy=proxy_of(settings))
+    proxy = proxy_of(settings)
+    if settings.carrier == "mqtt" and settings.broker is not None:
+        return MqttCarrier(identity, settings.broker, certificates_at_s=certificates_at_s, proxy=proxy)
+    return HttpsCarrier(identity, certificates_at_s=certificates_at_s, proxy=proxy)
 
 
 def proxy_of(settings: CollectorSettings) -> Proxy | None:

@@ -125,7 +125,7 @@ class Collector:
             certificate_problem=kept.problem,
             return_code=kept.code,
             gateway_id=identity.gateway_id,
-            url=identity.collector.url,
+            url=self._settings.broker or identity.collector.url,
             certificate_expires=identity.expires.isoformat(),
             delivered_batches=state.delivered_batches,
             last_receipt_ms=state.last_receipt_ms,

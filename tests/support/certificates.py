@@ -11,7 +11,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = timedelta(days=1)
@@ -32,13 +37,20 @@ class Authority:
     def make(cls, name: str = "test CA") -> "Authority":
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder(name, name, key.public_key(), DAY, DAY)
+            _builder(name, _name(name), key.public_key(), DAY, DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(ca=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         return cls(key, certificate)
+
+    @classmethod
+    def of(cls, certificate: Path, key: Path) -> "Authority":
+        """That of a real collector, by its files."""
+        private = load_pem_private_key(key.read_bytes(), None)
+        assert isinstance(private, ec.EllipticCurvePrivateKey)
+        return cls(private, x509.load_pem_x509_certificate(certificate.read_bytes()))
 
     @property
     def der(self) -> bytes:
@@ -54,7 +66,7 @@ class Authority:
     ) -> ssl.SSLContext:
         """For a server that asks for, but does not insist on, a certificate of this CA."""
         key = ec.generate_private_key(ec.SECP256R1())
-        issuer = "server" if self_signed else "test CA"
+        issuer = _name("server") if self_signed else self.certificate.subject
         certificate = (
             _builder("server", issuer, key.public_key(), began, ends)
             .add_extension(
@@ -78,7 +90,7 @@ class Authority:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         uri = x509.UniformResourceIdentifier(f"urn:gatehouse:gateway:{gateway_id}")
         certificate = (
-            _builder(gateway_id, "test CA", request.public_key(), 2 * DAY, ends)
+            _builder(gateway_id, self.certificate.subject, request.public_key(), 2 * DAY, ends)
             .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
             .sign(self.key, hashes.SHA256())
@@ -97,13 +109,13 @@ WRONG_SERVERS: dict[str, Callable[[Authority], ssl.SSLContext]] = {
 
 
 def _builder(
-    subject: str, issuer: str, key: object, began: timedelta, ends: timedelta
+    subject: str, issuer: x509.Name, key: object, began: timedelta, ends: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
+        .issuer_name(issuer)
         .public_key(key)  # type: ignore[arg-type]  # any kind of public key
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - began)

@@ -37,7 +37,7 @@ class ConnectProxy:
         assert task is not None
         self._tunnels.add(task)
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._serve(reader, writer)
         finally:
             await _close(writer)
