@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import dataclass, field
+from typing import Final
 
 from collector.control.record import settle
 from collector.identity.gateways import ACTIVE
@@ -13,9 +14,13 @@ from collector.intake.rows import Rows, make_rows
 from collector.intake.sequence import Epoch, NumbersTaken, held, note_lost, take_numbers
 from models.envelope import FIRST_PREVIOUS, ContentKey, EnvelopeRefused, Header, Origin, open_envelope
 from models.protocol import Code, Quarantined, Receipt
+from models.reading import Event
 
-LOST = "buffer.gap"
+LOST: Final = "buffer.gap"
 """The event by which a gateway reports that it has dropped items, with the sequence numbers of the loss."""
+
+BEGAN: Final = "buffer.epoch-began"
+"""The event by which it reports a new epoch, with the numbers that it is not going to send under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +177,20 @@ def _store_events(connection: sqlite3.Connection, epoch: Epoch, gateway_id: str,
         ],
     )
     for row in rows.events:
-        if row.event.kind == LOST:
-            first, last = row.event.data.get("first_seq"), row.event.data.get("last_seq")
+        for first, last in _not_to_come(row.event, gateway_id):
             if isinstance(first, int) and isinstance(last, int) and 0 < first <= last < row.seq:
                 note_lost(connection, epoch, first, last)
+
+
+def _not_to_come(event: Event, gateway_id: str) -> list[tuple[object, object]]:
+    """Ranges of numbers that a gateway says it will never send, as it says them."""
+    if event.kind == LOST:
+        return [(event.data.get("first_seq"), event.data.get("last_seq"))]
+    if event.kind == BEGAN and event.data.get("gateway_id") == gateway_id:
+        ranges = event.data.get("not_sent")
+        if isinstance(ranges, list):
+            return [(said[0], said[1]) for said in ranges if isinstance(said, list) and len(said) == 2]
+    return []
 
 
 def _store_set_aside(connection: sqlite3.Connection, epoch: Epoch, rows: Rows, now_ms: int) -> None:

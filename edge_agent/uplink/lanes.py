@@ -39,6 +39,7 @@ class Lanes:
         self._live_every_s, self._max_items, self._backlog_per_s = live_every_s, max_items, backlog_per_s
         self._until = 0  # what comes later waits for others, to share an envelope with them
         self._live_after: int | None = None  # while there is a backlog: it ends with this number
+        self._is_sending_live = False  # all that was live when its turn came
         self._live_due_s = self._backlog_due_s = 0.0
         self._missing: list[tuple[int, int]] = []
         self._again: list[Batch] = []
@@ -78,10 +79,12 @@ class Lanes:
         if self._live_after is None:
             return self._up_to(self._until, await self._outbox.cut(self._max_items))
         if self.is_live_due:
+            if not self._is_sending_live:
+                self._is_sending_live, self._until = True, self._buffer.last_seq
             cut = self._up_to(self._until, await self._outbox.cut(self._max_items, after=self._live_after))
             if cut is not None:
                 return cut
-            self._until = self._buffer.last_seq
+            self._is_sending_live = False
             self._live_due_s = self._clock.monotonic_s() + self._live_every_s
         if self._clock.monotonic_s() < self._backlog_due_s:
             return None

@@ -112,3 +112,16 @@ async def test_whatever_is_sent_again_under_however_many_epochs_is_there_once(
     of_run = "SELECT count(*) FROM {} WHERE json_extract({}, '$.run') = ?"
     assert rows(of_run.format("event", "data"), run) == [events]
     assert rows(of_run.format("quarantine", "json_extract(item, '$.data')"), run) == [1]
+
+
+async def test_what_an_epoch_says_it_will_not_send_is_not_asked_for(intake: Intake, sender: Sender) -> None:
+    begin_again(sender, at_seq=1)
+    sender.seal(some_items(4))  # under way when the epoch began anew: sent again, under later numbers
+    ranges = [[1, 2], [4, 5], ["x"], [0, 99], None]
+    began = an_event(
+        "buffer.epoch-began", reason="numbers-taken", not_sent=ranges, gateway_id=sender.gateway_id
+    )
+    foreign = an_event("buffer.epoch-began", reason="x", gateway_id="gw-2", not_sent=[[3, 3]])
+    sender.number = 5
+    receipt = await intake.accept(sender.seal([began, foreign]).body, sender.gateway_id)
+    assert receipt.missing == [(3, 3)]
