@@ -140,6 +140,7 @@ detectors:
   unusual_consumption: {{enabled: true}}
   stuck_meter: {{enabled: true, after_hours: 6}}
   silent_gateway: {{enabled: true, after_minutes: 15}}
+  refused_gateway: {{enabled: true}}
   fallen_counter: {{enabled: true}}
 
 # What energy is worth here, before the factors that come with the collector (standard coal, national grid).

@@ -1,11 +1,13 @@
 """Figures for Prometheus: what was accepted and refused, what waits, and who is silent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client import generate_latest as render
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import Row, func, select
 from starlette.responses import Response
 
@@ -41,9 +43,8 @@ class Metrics:
             "Batches that had been stored before, since the start.",
             registry=self.registry,
         )
-        self._refusals = Gauge(
-            "gatehouse_refusals", "Requests of gateways refused, ever.", ["code"], registry=self.registry
-        )
+        self._refused = _Refused()
+        self.registry.register(self._refused)
         self._waiting = Gauge(
             "gatehouse_outbox_messages", "Messages to people.", ["state"], registry=self.registry
         )
@@ -92,8 +93,7 @@ class Metrics:
             hours = (await connection.execute(dirty)).scalar_one()
             severities = (await connection.execute(open_alerts)).all()
             gateways = (await connection.execute(seen)).all()
-        for code, count in refusals:
-            self._refusals.labels(code).set(count)
+        self._refused.counts = {row[0]: row[1] for row in refusals}
         self._set_all(self._waiting, _counted(messages, "waiting", "dead"))
         self._dirty.set(hours)
         self._set_all(self._alerts, _counted(severities, "warning", "critical"))
@@ -106,6 +106,21 @@ class Metrics:
     def _set_all(gauge: Gauge, values: dict[str, int]) -> None:
         for label, value in values.items():
             gauge.labels(label).set(value)
+
+
+class _Refused(Collector):
+    """A counter whose values are in the database, so that they outlive a restart."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "gatehouse_requests_refused", "Requests of gateways refused, ever.", labels=["code"]
+        )
+        for code, count in self.counts.items():
+            family.add_metric([code], count)
+        yield family
 
 
 def _counted(rows: Sequence[Row[str, int]], *always: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from collector.insight.factors import Factors
 from collector.insight.frozen import Frozen, frozen_devices
 from collector.insight.judge import judge
 from collector.insight.keep import STUCK, keep_judgement
+from collector.insight.refused import judge_refusals
 from collector.insight.silence import judge_gateways
 from collector.settings import Settings
 from collector.store.engine import Store
@@ -56,6 +57,9 @@ class InsightJob:
             looked.add(key)
         if self._detectors.silent_gateway.enabled:
             await self._look_at_gateways()
+        if self._detectors.refused_gateway.enabled:
+            async with self._store.write() as connection:
+                await judge_refusals(connection, self._receivers, now_ms=self._clock.now_ms())
         return len(looked)
 
     async def _frozen(self, now_ms: int) -> dict[_DeviceKey, Frozen]:

@@ -29,6 +29,12 @@ class SilentGateway(_Section):
     )
 
 
+class RefusedGateway(_Section):
+    """A gateway in whose name the collector is sent what it must refuse: changed, forged, out of order."""
+
+    enabled: bool = True
+
+
 class FallenCounter(_Section):
     """A counter that fell, or grew impossibly fast, so that consumption had to be left out."""
 
@@ -41,4 +47,5 @@ class Detectors(_Section):
     unusual_consumption: UnusualConsumption = UnusualConsumption()
     stuck_meter: StuckMeter = StuckMeter()
     silent_gateway: SilentGateway = SilentGateway()
+    refused_gateway: RefusedGateway = RefusedGateway()
     fallen_counter: FallenCounter = FallenCounter()

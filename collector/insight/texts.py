@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from models.protocol import Code
+
 
 def consumption(data: Mapping[str, Any], *, start_ms: int, end_ms: int, zone: ZoneInfo) -> dict[str, Any]:
     """Title and text of unusual consumption."""
@@ -90,6 +92,39 @@ def silent(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[st
             "网关会在本地保存读数，恢复后自动补传。请检查网关电源和网络。",
             "en": f"Nothing has arrived since {since}, for more than {data['allowed_minutes']} minutes. The "
             "gateway keeps its readings and sends them when it is back. Check its power and its network.",
+        },
+    }
+
+
+_REFUSED = {
+    Code.MALFORMED: ("格式不符", "not what belongs there"),
+    Code.REVOKED: ("网关已吊销或证书不符", "of a revoked gateway or a foreign certificate"),
+    Code.WRONG_SUITE: ("密码套件不符", "sealed by another suite"),
+    Code.FOREIGN_GATEWAY: ("出自其他网关", "sealed by another gateway"),
+    Code.CHAIN_BROKEN: ("批次链不连续", "not fitting the chain of batches"),
+    Code.TOO_LARGE: ("超出大小上限", "too large"),
+    Code.BAD_SIGNATURE: ("签名错误", "with a wrong signature"),
+    Code.CANNOT_OPEN: ("无法解密", "not to be opened"),
+}
+
+
+def refused(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[str, Any]:
+    """Title and text of a gateway in whose name things are sent that must be refused."""
+    since = _clock(since_ms, zone)
+    kinds = [(*_REFUSED[code], count) for code, count in data["refused"].items()]
+    zh = "、".join(f"{kind} {count} 次" for kind, _, count in kinds)
+    en = ", ".join(f"{count} {kind}" for _, kind, count in kinds)
+    return {
+        "title": {
+            "zh": f"安全事件：以网关 {data['gateway']} 名义发来的数据被拒收",
+            "en": f"Security: data sent in the name of gateway {data['gateway']} is refused",
+        },
+        "text": {
+            "zh": f"自 {since} 起拒收 {data['count']} 次：{zh}。被拒收的数据均未入库。"
+            "请检查该网关是否被更换、复制或篡改，以及它与采集端之间的网络；必要时吊销该网关。",
+            "en": f"Refused {data['count']} times since {since}: {en}. Nothing of it was stored. Find out "
+            "whether the gateway was exchanged, copied or tampered with, and look at the network between it "
+            "and the collector; revoke it if in doubt.",
         },
     }
 

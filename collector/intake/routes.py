@@ -180,12 +180,8 @@ async def offer_commands(
 @router.get("/collector-key")
 async def offer_collector_key(request: Request, sender: Sender) -> CollectorKeyOffer:
     """What the gateway is to seal content keys to from now on. Receipts name it."""
-    intake: Intake = request.app.state.intake
     enrolment: Enrolment = request.app.state.enrolment
-    try:
-        await intake.check_active(sender)
-    except Refused as err:
-        raise _problem(err.code, err.detail) from err
+    await _check_active(request, sender)
     return await enrolment.collector_key(sender)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +17,10 @@ from collector.identity.enrolment import real_now_ms
 from collector.identity.gateways import ACTIVE, KnownKey, keys_of, note_used
 from collector.identity.keyring import Keyring
 from collector.identity.peer import BrokerPeer, Peer
-from collector.intake import refusals
 from collector.intake.batch import OpenedBatch, open_batch, store_batch
 from collector.intake.inventory import Inventory
 from collector.intake.keys import ContentKeys, store_package
-from collector.intake.refusals import IntakeBusy, Refused
+from collector.intake.refusals import IntakeBusy, RefusalCounter, Refused
 from collector.intake.writer import GroupWriter
 from collector.store.engine import Store
 from collector.store.schema import gateway
@@ -42,6 +42,7 @@ T = TypeVar("T")
 MAX_WAITING_BATCHES = 64
 MAX_WAITING_BYTES = 32 << 20  # of envelopes; a batch of the usual size has 15 kB
 RETRY_AFTER_S = 5
+KEYS_AGAIN_S = 1.0  # a flood of forged envelopes must not become one of questions to the database
 OPENERS = 2  # threads that open envelopes; each may hold one unpacked batch
 
 _log = logging.getLogger(__name__)
@@ -90,8 +91,9 @@ class Intake:
         self._inventory = Inventory()
         self._writer = GroupWriter(store, on_rollback=self._inventory.forget)
         self._gateways: dict[str, _Gateway] = {}
+        self._keys_read_s: dict[str, float] = {}
         self._places = self._bytes = 0
-        self._said: set[tuple[str, str]] = set()
+        self._refusals = RefusalCounter(self._write, clock)
         self._is_stuck = False
 
     async def __aenter__(self) -> "Intake":
@@ -100,6 +102,7 @@ class Intake:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._refusals.close()
         await self._writer.__aexit__()
         await asyncio.to_thread(self._openers.shutdown)
 
@@ -188,11 +191,11 @@ class Intake:
 
     async def note_refusal(self, gateway_id: str, code: str, detail: str) -> None:
         """Keep on record that something was refused."""
-        if (gateway_id, code) not in self._said:  # how often is in the table
-            self._said.add((gateway_id, code))
-            _log.warning("refused %s: %s: %s", gateway_id or "an unknown sender", code, detail)
-        now_ms = self._clock.now_ms()
-        await self._write(lambda connection: refusals.record(connection, gateway_id, code, detail, now_ms))
+        await self._refusals.note(gateway_id, code, detail)
+
+    async def count_refusals(self) -> None:
+        """Bring the record up to date; it may be a second behind."""
+        await self._refusals.flush()
 
     async def _write(self, job: Callable[[sqlite3.Connection], T], items: int = 1) -> T:
         """Raise IntakeBusy when the disk takes nothing: the sender keeps what it has, and comes again."""
@@ -257,7 +260,7 @@ class Intake:
         try:
             done = await work(signer)
         except EnvelopeRefused as err:
-            other = await self._other_signer(sent, sender.id) if err.code == Code.BAD_SIGNATURE else None
+            other = await self._other_signer(sent, signer) if err.code == Code.BAD_SIGNATURE else None
             if other is None:
                 raise
             signer, done = other, await work(other)
@@ -265,11 +268,17 @@ class Intake:
             await self._note_used(sender, key)  # by a broker nobody sees which certificate was shown
         return done
 
-    async def _other_signer(self, sent: bytes, gateway_id: str) -> Origin | None:
-        self._gateways.pop(gateway_id, None)  # another process may have certified a newer one
-        origins = (await self._gateway(gateway_id)).origins
+    async def _other_signer(self, sent: bytes, tried: Origin) -> Origin | None:
+        gateway_id = tried.gateway_id
+        now_s = time.monotonic()
+        if now_s - self._keys_read_s.get(gateway_id, -KEYS_AGAIN_S) >= KEYS_AGAIN_S:
+            self._keys_read_s[gateway_id] = now_s
+            self._gateways.pop(gateway_id, None)  # another process may have certified a newer one
+        others = [origin for origin in (await self._gateway(gateway_id)).origins if origin != tried]
+        if not others:
+            return None
         found: Origin | None = await self._in_thread(
-            lambda: next((origin for origin in origins if is_signed_by(sent, origin)), None)
+            lambda: next((origin for origin in others if is_signed_by(sent, origin)), None)
         )
         return found
 

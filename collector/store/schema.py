@@ -466,5 +466,7 @@ refusal = Table(
     Column("count", Integer, nullable=False, server_default="1"),
     _ms("first_ms"),
     _ms("last_ms"),
+    _ms("episode_ms"),  # since when it has come without a time of quiet
+    Column("episode_count", Integer, nullable=False),
     UniqueConstraint("gateway_id", "code"),
 )

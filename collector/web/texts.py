@@ -206,6 +206,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "detector.consumption": ("用量偏离历史规律", "consumption unlike its past"),
     "detector.stuck": ("读数停走", "counter that stands still"),
     "detector.silent": ("网关失联", "gateway from which nothing arrives"),
+    "detector.refused": ("拒收的数据", "data that had to be refused"),
     "detector.counter": ("计数器读数", "readings of a counter"),
     "alert.expected": ("预期", "Expected"),
     "alert.seen": ("实际", "Seen"),

@@ -36,7 +36,15 @@ async def test_the_figures_say_what_came_what_waits_and_who_is_silent(
     await world.add(dirty_hour, site_id=site, point_id=1, hour_ms=0, marked_no=1)
     for gateway_id in ("gw-1", "gw-3"):
         await world.add(
-            refusal, gateway_id=gateway_id, code="bad-signature", detail="", count=2, first_ms=1, last_ms=2
+            refusal,
+            gateway_id=gateway_id,
+            code="bad-signature",
+            detail="",
+            count=2,
+            first_ms=1,
+            last_ms=2,
+            episode_ms=1,
+            episode_count=2,
         )
     await world.add(
         outbox,
@@ -66,7 +74,7 @@ async def test_the_figures_say_what_came_what_waits_and_who_is_silent(
     assert found["gatehouse_batches_accepted_total",] == 1
     assert found["gatehouse_items_accepted_total",] == 500
     assert found["gatehouse_batches_repeated_total",] == 1
-    assert found["gatehouse_refusals", "bad-signature"] == 4
+    assert found["gatehouse_requests_refused_total", "bad-signature"] == 4
     assert found["gatehouse_outbox_messages", "waiting"] == 1
     assert found["gatehouse_outbox_messages", "dead"] == 0
     assert found["gatehouse_hours_to_compute",] == 1

@@ -320,6 +320,8 @@ def upgrade() -> None:
         sa.Column("count", sa.Integer(), server_default="1", nullable=False),
         sa.Column("first_ms", BigInt, nullable=False),
         sa.Column("last_ms", BigInt, nullable=False),
+        sa.Column("episode_ms", BigInt, nullable=False),
+        sa.Column("episode_count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_refusal")),
         sa.UniqueConstraint("gateway_id", "code", name=op.f("uq_refusal_gateway_id_code")),
     )
