@@ -6,7 +6,17 @@ from typing import Final
 
 from fastapi import Depends, FastAPI
 
-from collector.api import alerts, commands, consumption, health, inventory, metrics, readings, stream
+from collector.api import (
+    alerts,
+    commands,
+    consumption,
+    health,
+    inventory,
+    metrics,
+    readings,
+    returns,
+    stream,
+)
 from collector.api.access import reads, writes_alerts, writes_commands, writes_gateways
 from collector.api.answers import DescribedApi
 from collector.api.live import LiveHub
@@ -81,10 +91,11 @@ def create_app(
         state.next_keys, state.strangers = next_keys, Strangers(clock.monotonic_s)
         app.include_router(gateway_routes)
     known = Depends(known_parameters_only)
-    for module in (inventory, readings, consumption, alerts, commands, stream):
+    for module in (inventory, returns, readings, consumption, alerts, commands, stream):
         app.include_router(module.router, dependencies=[Depends(reads), known])
     app.include_router(alerts.actions, dependencies=[Depends(writes_alerts), known])
     app.include_router(inventory.actions, dependencies=[Depends(writes_gateways), known])
+    app.include_router(returns.actions, dependencies=[Depends(writes_gateways), known])
     app.include_router(commands.actions, dependencies=[Depends(writes_commands), known])
     app.include_router(metrics.router)
     app.include_router(health.router)

@@ -193,7 +193,7 @@ def revoke_api_token(name: str, folder: Dir = HERE, as_json: Json = False) -> No
 
 @gateways.callback()
 def all_gateways(context: typer.Context, folder: Dir = HERE, as_json: Json = False) -> None:
-    """List the gateways, or revoke one."""
+    """List the gateways, revoke one, or take one back whose certificate has ended."""
     if context.invoked_subcommand is None:
         list_gateways(folder, as_json)
 
@@ -212,6 +212,50 @@ def revoke_gateway(gateway_id: str, folder: Dir = HERE, as_json: Json = False) -
     """Accept nothing from a gateway any more, from its next batch on."""
     from collector.commands.admission import revoke as run
     from collector.commands.answer import show
+
+    show(lambda: run(folder, gateway_id), as_json=as_json)
+
+
+@gateways.command("requests")
+def list_requests(folder: Dir = HERE, as_json: Json = False) -> None:
+    """List the gateways whose certificate has ended and who ask to be taken back."""
+    from collector.commands.answer import show
+    from collector.commands.returns import list_requests as run
+
+    show(lambda: run(folder), as_json=as_json)
+
+
+@gateways.command("approve")
+def approve_request(
+    code: Annotated[str, typer.Argument(help="As `edge-agent status` shows it on the gateway.")],
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Take a gateway back under its old name. Compare the code with the one that the gateway shows."""
+    from collector.commands.answer import show
+    from collector.commands.returns import approve as run
+
+    show(lambda: run(folder, code), as_json=as_json)
+
+
+@gateways.command("reject")
+def reject_request(
+    code: Annotated[str, typer.Argument(help="As `collector gateways requests` shows it.")],
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Do not take a gateway back, for now; to refuse all of it for good: revoke."""
+    from collector.commands.answer import show
+    from collector.commands.returns import reject as run
+
+    show(lambda: run(folder, code), as_json=as_json)
+
+
+@gateways.command("history")
+def gateway_history(gateway_id: str, folder: Dir = HERE, as_json: Json = False) -> None:
+    """Show who admitted, certified, took back or revoked a gateway, and when."""
+    from collector.commands.answer import show
+    from collector.commands.returns import history as run
 
     show(lambda: run(folder, gateway_id), as_json=as_json)
 

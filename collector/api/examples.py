@@ -17,6 +17,17 @@ GATEWAY: dict[str, Any] = {
     "suite": "standard",
 }
 
+RETURN: dict[str, Any] = {
+    "code": "HWQE-DP24-COAR",
+    "gateway_id": "gw-4f1d2c9a7b30",
+    "site": "hq",
+    "name": "配电室网关",
+    "state": "waiting",
+    "asked_at": "2026-11-03T00:00:58.120Z",
+    "last_asked_at": "2026-11-03T00:02:58.120Z",
+    "last_seen_at": "2025-08-03T00:00:58.120Z",
+}
+
 DEVICE: dict[str, Any] = {
     "site": "hq",
     "id": 1,

@@ -62,6 +62,26 @@ class GatewayItem(BaseModel):
     suite: Literal["standard", "gm"] = Field(description="how it seals its batches")
 
 
+class ReturnItem(BaseModel):
+    code: str = Field(description="of the key that it has made; the gateway shows the same")
+    gateway_id: str
+    site: str = Field(description="code of the site")
+    name: str
+    state: Literal["waiting", "approved", "rejected"]
+    asked_at: Moment
+    last_asked_at: Moment
+    last_seen_at: Moment | None = Field(description="when its last batch was accepted")
+
+
+class ReturnList(BaseModel):
+    items: list[ReturnItem]
+
+
+class ReturnDecision(BaseModel):
+    gateway_id: str
+    state: Literal["approved", "rejected"]
+
+
 class DeviceItem(BaseModel):
     site: str
     id: int = Field(description="number of the device in its site")

@@ -6,11 +6,11 @@ then is anything written, and at most one row for each gateway.
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, Select, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,6 +56,14 @@ class NoSuchRequest(NeedsAHuman):
             f"no gateway asks to be taken back with the code {code[:40]!r}; see `collector gateways requests`"
         )
         self.code = code
+
+
+class GatewayRevoked(NeedsAHuman):
+    """The gateway that asks has been revoked."""
+
+    def __init__(self, gateway_id: str) -> None:
+        super().__init__(f"{gateway_id} has been revoked: it comes back with a new token alone")
+        self.gateway_id = gateway_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,35 +186,47 @@ class NextKeys:
         return WAITING
 
 
-async def open_requests(connection: AsyncConnection, now_ms: int) -> Sequence[Row[Any]]:
+async def open_requests(
+    connection: AsyncConnection, now_ms: int, site_ids: Collection[int] | None = None
+) -> list[Row[Any]]:
     """Who asks to be taken back: gateway, its site and name, code, state and times; the oldest first."""
-    query = (
+    query = _requests(now_ms).where(gateway.c.state == ACTIVE)
+    rows = (await connection.execute(query)).all()
+    return [row for row in rows if site_ids is None or row.site_id in site_ids]
+
+
+def _requests(now_ms: int) -> Select[Any]:
+    query: Select[Any] = (
         select(
             gateway_return,
             gateway.c.site_id,
             gateway.c.name,
+            gateway.c.state.label("gateway_state"),
             gateway.c.last_seen_ms,
             site.c.code.label("site"),
         )
         .join_from(gateway_return, gateway, gateway_return.c.gateway_id == gateway.c.id)
         .join(site, gateway.c.site_id == site.c.id)
-        .where(gateway.c.state == ACTIVE, gateway_return.c.last_asked_ms > now_ms - FORGOTTEN_AFTER_MS)
+        .where(gateway_return.c.last_asked_ms > now_ms - FORGOTTEN_AFTER_MS)
         .order_by(gateway_return.c.asked_ms, gateway_return.c.gateway_id)
     )
-    return (await connection.execute(query)).all()
+    return query
 
 
 async def decide(
-    store: Store, code: str, *, state: str, by: str, now_ms: int, site_ids: Sequence[int] | None = None
+    store: Store, code: str, *, state: str, by: str, now_ms: int, site_ids: Collection[int] | None = None
 ) -> str:
-    """Approve or reject; the id of the gateway. Raise NoSuchRequest, also for one of another site."""
+    """Approve or reject; the id of the gateway. Raise GatewayRevoked or NoSuchRequest."""
     code = code_as_typed(code)
+    query = _requests(now_ms).where(gateway_return.c.code == code)
     async with store.write() as connection:
-        rows = await open_requests(connection, now_ms)
-        found = [row for row in rows if row.code == code and (site_ids is None or row.site_id in site_ids)]
+        rows = (await connection.execute(query)).all()
+        found = [row for row in rows if site_ids is None or row.site_id in site_ids]
         if len(found) != 1:
             raise NoSuchRequest(code)
         [row] = found
+        if row.gateway_state != ACTIVE:
+            raise GatewayRevoked(row.gateway_id)
         if row.state != state:
             await connection.execute(
                 update(gateway_return)

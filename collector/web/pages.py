@@ -13,12 +13,14 @@ from collector.api.alerts import act
 from collector.api.pages import Order, read_page
 from collector.api.parameters import PageRequest
 from collector.api.problems import Problem, not_found
+from collector.api.returns import decided
+from collector.identity.next_key import APPROVED, REJECTED, open_requests
 from collector.store.schema import alert, device
 from collector.web import alerts as alert_words
 from collector.web import charts, devices, live, login, overview
 from collector.web.happened import newest_events
 from collector.web.render import Words, language_of, page
-from collector.web.session import AlertKeeper, Viewer, session_caller
+from collector.web.session import AlertKeeper, GatewayKeeper, Viewer, session_caller
 from collector.web.static_files import VersionedFiles
 from collector.web.texts import has_text
 from collector.web.told import newest_commands
@@ -63,10 +65,23 @@ async def _overview(request: Request, caller: Caller, site: str | None) -> dict[
             "site": site or None,
             "gateways": await overview.gateways(connection, scoped, now_ms),
             "devices": await overview.devices(connection, scoped, now_ms),
+            "returns": await open_requests(connection, request.app.state.real_now_ms(), scoped.sites),
             "amounts": await overview.today(connection, scoped, request.app.state.factors, now_ms),
             "open_alerts": open_alerts,
             "alerts": [_alert_card(row, caller, words) for row in open_alerts.shown],
         }
+
+
+@router.post("/gateway-returns/{code}/{decision}")
+async def decide_return(
+    request: Request,
+    caller: GatewayKeeper,
+    code: Annotated[str, Path(max_length=100)],
+    decision: Annotated[Literal["approve", "reject"], Path()],
+) -> HTMLResponse:
+    """What has been decided, in the place of the request."""
+    told = await decided(request, caller, code, APPROVED if decision == "approve" else REJECTED)
+    return page(request, "_return.html", caller, {"code": code, "told": told})
 
 
 @router.get("/devices")

@@ -40,16 +40,23 @@ async def _viewer(request: Request) -> Caller:
     return caller
 
 
-async def _alert_keeper(request: Request) -> Caller:
-    refuse_foreign(request)
-    caller = await _viewer(request)
-    if "alerts:write" not in caller.scopes:
-        raise missing_scope(caller, "alerts:write")
-    return caller
+class _Acting:
+    """A dependency: who acts on one of our own pages, and has this scope."""
+
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Caller:
+        refuse_foreign(request)
+        caller = await _viewer(request)
+        if self._scope not in caller.scopes:
+            raise missing_scope(caller, self._scope)
+        return caller
 
 
 Viewer = Annotated[Caller, Depends(_viewer)]
-AlertKeeper = Annotated[Caller, Depends(_alert_keeper)]
+AlertKeeper = Annotated[Caller, Depends(_Acting("alerts:write"))]
+GatewayKeeper = Annotated[Caller, Depends(_Acting("gateways:write"))]
 
 
 def refuse_foreign(request: Request) -> None:

@@ -72,6 +72,18 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "gateway.revoked": ("已吊销", "revoked"),
     "gateway.never": ("从未", "never"),
     "gateway.rest": ("另有 {n} 台在线网关", "and {n} more online"),
+    "returns.title": ("申请恢复接入的网关", "Gateways that ask to be taken back"),
+    "returns.hint": (
+        "其证书已到期。批准前请与网关上 edge-agent status 显示的代码核对。",
+        "Their certificates have ended. Compare the code with what edge-agent status shows on the gateway "
+        "before you approve.",
+    ),
+    "returns.code": ("核对代码", "Code to compare"),
+    "returns.approve": ("批准", "Approve"),
+    "returns.reject": ("拒绝", "Reject"),
+    "returns.waiting": ("等待批准", "waiting"),
+    "returns.approved": ("已批准", "approved"),
+    "returns.rejected": ("已拒绝", "rejected"),
     # nothing there yet
     "empty.sites": ("还没有站点", "No site yet"),
     "empty.sites.hint": (

@@ -11,7 +11,16 @@ from sqlalchemy import select
 
 from collector.api.live import LiveHub
 from collector.identity.tokens import SCOPES, issue_api_token, revoke_api_token
-from collector.store.schema import alert, alert_change, command, command_change, finding, gateway, quarantine
+from collector.store.schema import (
+    alert,
+    alert_change,
+    command,
+    command_change,
+    finding,
+    gateway,
+    gateway_return,
+    quarantine,
+)
 from collector.store.schema import event as events
 from tests.support.collector import StandingClock
 from tests.support.collector_world import REAL_NOW_MS, TOKENS_MADE_MS, World, an_app, client_of, serving
@@ -50,9 +59,13 @@ ROUTES: Final = {
     ),
     ("get", "/api/v1/commands"): Route("read"),
     ("get", "/api/v1/commands/{site}/{command_id}"): Route("read", by_site=False),
+    ("get", "/api/v1/gateway-returns"): Route("read"),
+    ("post", "/api/v1/gateway-returns/{code}/approve"): Route("gateways:write", by_site=False),
+    ("post", "/api/v1/gateway-returns/{code}/reject"): Route("gateways:write", by_site=False),
     ("post", "/api/v1/gateways/{gateway_id}/revoke"): Route("gateways:write", by_site=False),
     ("get", "/metrics"): Route("read", by_site=False),
 }
+CODES: Final = {"mine": "MINE-MINE-MINE", OTHERS: "OTHE-OTHE-OTHE"}
 OPEN: Final = {("get", "/healthz"), ("get", "/readyz")}
 STREAM: Final = ("get", "/api/v1/stream")
 
@@ -61,6 +74,7 @@ def address(key: tuple[str, str], site: str = "own", query: str = "") -> str:
     path = key[1].replace("{site}", site).replace("{point_id}", "1").replace("{alert_id}", "1")
     path = path.replace("{device}", "1").replace("{command_id}", "c-1")
     path = path.replace("{gateway_id}", "gw-mine" if site == "own" else f"gw-{OTHERS}")
+    path = path.replace("{code}", CODES["mine" if site == "own" else OTHERS])
     return f"{path}?{ROUTES[key].query}&{query}".rstrip("&?")
 
 
@@ -124,6 +138,15 @@ async def fill(world: World, code: str, mark: str) -> int:
         state="waiting",
         by=mark,
         at_ms=world.now_ms,
+    )
+    await world.add(
+        gateway_return,
+        gateway_id=f"gw-{mark}",
+        code=CODES[mark],
+        public_key=mark.encode(),
+        state="waiting",
+        asked_ms=REAL_NOW_MS,
+        last_asked_ms=REAL_NOW_MS,
     )
     await world.add(
         quarantine,
@@ -217,6 +240,9 @@ async def test_a_token_of_one_site_changes_nothing_of_another(app: FastAPI, two_
         for action in ("acknowledge", "resolve"):
             assert (await client.post(f"/api/v1/alerts/theirs/1/{action}")).status_code == 404
         assert (await client.post(f"/api/v1/gateways/gw-{OTHERS}/revoke")).status_code == 404
+        for action in ("approve", "reject"):
+            answer = await client.post(f"/api/v1/gateway-returns/{CODES[OTHERS]}/{action}")
+            assert answer.status_code == 404
         given = ROUTES["post", "/api/v1/devices/{site}/{device}/commands"].body
         assert (await client.post("/api/v1/devices/theirs/1/commands", json=given)).status_code == 404
     async with two_sites.store.read() as connection:
@@ -224,8 +250,10 @@ async def test_a_token_of_one_site_changes_nothing_of_another(app: FastAPI, two_
         changes = (await connection.execute(select(alert_change.c.by))).scalars().all()
         commands = (await connection.execute(select(command.c.id))).scalars().all()
         revoked = (await connection.execute(select(gateway.c.id).where(gateway.c.state == "revoked"))).all()
+        asking = (await connection.execute(select(gateway_return.c.state))).scalars().all()
     assert {state for _, state in states} == {"firing"}
     assert revoked == []
+    assert set(asking) == {"waiting"}
     assert set(changes) == {"collector"}
     assert set(commands) == {"c-1"}
 

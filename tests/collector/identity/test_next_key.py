@@ -18,6 +18,7 @@ from collector.identity.next_key import (
     APPROVED,
     FORGOTTEN_AFTER_MS,
     REJECTED,
+    GatewayRevoked,
     NextKeys,
     NoSuchRequest,
     decide,
@@ -237,7 +238,7 @@ async def test_a_revoked_gateway_can_neither_renew_nor_return(
     for ask in (next_keys.take_back, lambda request: next_keys.renew(request, sender.gateway_id)):
         with pytest.raises(Refused, match="revoked"):
             await ask(asking_next(sender, new))
-    with pytest.raises(NoSuchRequest):
+    with pytest.raises(GatewayRevoked):
         await decide(store, key_code(raw(new)), state=APPROVED, by="li", now_ms=NOW_MS)
 
 

@@ -9,9 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import delete
 
-from collector.store.schema import alert, command, device, event, gateway
+from collector.store.schema import (
+    alert,
+    command,
+    device,
+    event,
+    gateway,
+    gateway_change,
+    gateway_return,
+)
 from collector.web.point_names import point_title
 from collector.web.render import Words
 from collector.web.texts import _TEXTS
@@ -21,8 +30,9 @@ from models.vocabulary import NAMES
 from simulators.profiles import profile_names, profile_of
 from tests.support.collector import StandingClock
 from tests.support.collector_town import Town
-from tests.support.collector_world import World
+from tests.support.collector_world import REAL_NOW_MS, World, client_of
 
+PAGE = {"accept": "text/html", "sec-fetch-site": "same-origin"}
 ADDRESSES = ("/", "/devices", "/alerts?show=all", "/login", "/nothing-here")
 
 
@@ -404,3 +414,35 @@ def test_what_others_wrote_is_what_they_published() -> None:
     assert set(listed) == present
     for name, digest in listed.items():
         assert hashlib.sha256(folder.joinpath(name).read_bytes()).hexdigest() == digest, name
+
+
+async def test_a_gateway_that_asks_to_come_back_is_approved_on_the_page_by_who_may(
+    app: FastAPI, person: httpx.AsyncClient, town: Town, world: World
+) -> None:
+    for gateway_id, code in (("gw-90ff00e1d2c3", "AAAA-BBBB-CCCC"), ("gw-0000000000aa", "DDDD-EEEE-FFFF")):
+        await world.add(
+            gateway_return,
+            gateway_id=gateway_id,
+            code=code,
+            public_key=b"",
+            state="waiting",
+            asked_ms=REAL_NOW_MS,
+            last_asked_ms=REAL_NOW_MS,
+        )
+    seen = (await person.get("/")).text
+    assert "AAAA-BBBB-CCCC" in seen
+    assert "/gateway-returns/" not in seen  # this person may not decide
+    assert (await person.post("/gateway-returns/AAAA-BBBB-CCCC/approve")).status_code == 403
+    token = await world.token("admission", "read", "gateways:write")
+    async with client_of(app, headers=PAGE) as keeper:
+        await keeper.post("/login", data={"token": token})
+        assert "/gateway-returns/AAAA-BBBB-CCCC/approve" in (await keeper.get("/")).text
+        assert "已批准" in (await keeper.post("/gateway-returns/AAAA-BBBB-CCCC/approve")).text
+        assert "已拒绝" in (await keeper.post("/gateway-returns/DDDD-EEEE-FFFF/reject")).text
+        assert (await keeper.post("/gateway-returns/GGGG-HHHH-IIII/approve")).status_code == 404
+    async with world.store.read() as connection:
+        rows = (await connection.execute(gateway_change.select().order_by(gateway_change.c.id))).all()
+    assert [(row.gateway_id, row.change, row.by) for row in rows] == [
+        ("gw-90ff00e1d2c3", "approved", "admission"),
+        ("gw-0000000000aa", "rejected", "admission"),
+    ]
