@@ -4,7 +4,7 @@ import asyncio
 import platform
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from bench import doors, edge, entrance, families, intake, lines, size, sweeps
+from bench import doors, edge, entrance, families, intake, lines, sealing, size, sweeps
 
 REPORT = Path("docs/performance.md")
 GOALS = {
@@ -39,6 +39,7 @@ class Figures:
     sweeps: list[sweeps.Sweep]
     line: lines.Result
     events: doors.Result
+    sealings: list[sealing.Cost]
 
 
 def main() -> int:
@@ -56,6 +57,8 @@ async def measure(say: Callable[[str], None]) -> Figures:
     line = asyncio.create_task(lines.measure(), name="line")
     say("sealed bytes per reading …")
     sizes = await asyncio.to_thread(size.measure)
+    say("sealing and opening by each suite …")
+    sealings = await asyncio.to_thread(sealing.measure)
     say("intake of the collector beside bare sqlite3 …")
     taken = await asyncio.to_thread(intake.measure)
     say("what a reading costs in each family …")
@@ -68,7 +71,7 @@ async def measure(say: Callable[[str], None]) -> Figures:
     events = await doors.measure()
     say("the agent beside a bare pymodbus loop, two to three minutes …")
     agent = await edge.measure()
-    return Figures(agent, sizes, taken, costs, requests, line.result(), events)
+    return Figures(agent, sizes, taken, costs, requests, line.result(), events, sealings)
 
 
 def reached(figures: Figures) -> bool:
@@ -134,6 +137,15 @@ header, key id, signature and digest chain included. The worst row of 1-minute d
 | | readings | bytes per reading |
 |---|---:|---:|
 {rows}
+
+## Sealing and opening
+
+Processor time for a batch of {sealing.READINGS:,} readings, and for one row of the buffer; the least of
+{sealing.ROUNDS} rounds.
+
+| | sealing | opening |
+|---|---:|---:|
+{_sealings(figures.sealings)}
 
 ## Intake of the collector
 
@@ -237,6 +249,10 @@ device counted. For Modbus they must be as many as the planner says, or this run
 |---|---|---:|---:|
 {rows}
 """
+
+
+def _sealings(costs: Sequence[sealing.Cost]) -> str:
+    return "\n".join(f"| {c.name} | {c.seal_us:,.0f} µs | {c.open_us:,.0f} µs |" for c in costs)
 
 
 def _worst_bytes(sizes: list[size.Result]) -> float:

@@ -12,6 +12,7 @@ from bench.families import Cost
 from bench.intake import Result as Intake
 from bench.lines import Result as Line
 from bench.lines import Survival
+from bench.sealing import Cost as Sealing
 from bench.size import Result as Size
 from bench.sweeps import Sweep
 
@@ -25,7 +26,8 @@ SURVIVAL = Survival(calm=0.0, lengthening=0.07, share=0.05, backoff_s=8.0, back_
 LINE = Line(sweep_s=0.24, wire_s=0.22, survival=SURVIVAL)
 FAST, SLOW = Latency(p99=49.9, p50=2.0, worst=120.0), Latency(p99=50.0, p50=2.0, worst=50.0)
 EVENTS = Events(pushed=FAST, streamed=FAST, alone=SLOW)
-GOOD = Figures(AGENT, SIZES, INTAKE, COSTS, SWEEPS, LINE, EVENTS)
+SEALINGS = [Sealing("an envelope of suite gm", 1500.0, 1200.0)]
+GOOD = Figures(AGENT, SIZES, INTAKE, COSTS, SWEEPS, LINE, EVENTS, SEALINGS)
 
 
 def test_good_figures_reach_the_goals() -> None:
