@@ -55,13 +55,23 @@ def set_trouble(control: Path, trouble: Trouble) -> None:
 class Disk:
     """Decides for SQLite's calls, see `vfs.Between`. `trouble` may be changed at any time, by any thread."""
 
-    def __init__(self, *, seed: int = 0, control: Path | None = None, loses_power: bool = False) -> None:
-        """`loses_power`: keep what was there before each write until it is synced, for `cut_power`."""
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        control: Path | None = None,
+        loses_power: bool = False,
+        pause: Callable[[float], None] | None = None,
+    ) -> None:
+        """`loses_power`: keep what was there before each write until it is synced, for `cut_power`.
+
+        `pause` lets the time of a slow fsync pass, where that is not real; nothing is then really synced.
+        """
         self.trouble = NO_TROUBLE
         self.calls = self.refused = self.syncs = 0
         self._chance = random.Random(seed)
         self._control, self._stamp = control, (0, 0)
-        self._loses_power = loses_power
+        self._loses_power, self._pause = loses_power, pause
         self._before: dict[str, Before] = {}
         self._files: set[OpenFile] = set()
         self._dead: set[OpenFile] = set()
@@ -156,13 +166,13 @@ class Disk:
             trouble = self._look()
             pause_s = self._chance.uniform(*trouble.sync_ms) / 1000
         if pause_s:
-            time.sleep(pause_s)
+            (self._pause or time.sleep)(pause_s)
         with self._lock:
             if self._is_dead(file) or trouble.read_only or self._strikes(trouble.sync_error):
                 return self._refuse(vfs.IOERR_FSYNC)
             self.syncs += 1
             before = self._before.pop(file.path, None) if self._loses_power else None
-        answer = file.sync()
+        answer = vfs.OK if self._pause else file.sync()
         if answer != vfs.OK and before is not None:
             self._before.setdefault(file.path, before)
         return answer
