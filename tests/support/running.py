@@ -106,12 +106,15 @@ async def new_home(folder: Path, *, site: str = "a1", http: bool = False) -> Hom
 
 
 @contextlib.asynccontextmanager
-async def running(home: Home, clock: Clock) -> AsyncIterator[RunningCollector]:
-    """The collector of that folder, in this process."""
+async def running(
+    home: Home, clock: Clock, *, real_now_ms: Callable[[], int] = real_now_ms
+) -> AsyncIterator[RunningCollector]:
+    """The collector of that folder, in this process; certificates live by `real_now_ms`."""
     stop = asyncio.Event()
     ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        run_collector(home.folder, clock=clock, stop=stop, ready=ready.set_result), name="collector"
+        run_collector(home.folder, clock=clock, stop=stop, ready=ready.set_result, real_now_ms=real_now_ms),
+        name="collector",
     )
     try:
         waiting: set[asyncio.Future[Any]] = {task, ready}

@@ -28,9 +28,9 @@ from edge_agent.identity.folder import (
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from models.command import CommandKey
 from models.errors import NeedsAHuman
-from models.protocol import EnrollmentToken
+from models.protocol import EnrollmentToken, EnrollRequest
 from tests.support.certificates import WRONG_SERVERS, Authority
-from tests.support.https import LOST, Answer, Collector, problem
+from tests.support.https import LOST, Answer, Collector, but_lost, problem
 
 
 async def enrolled(collector: Collector, state_dir: Path, *, again: bool = False) -> Identity:
@@ -269,3 +269,32 @@ async def test_the_rest_of_an_attempt_that_lost_power_is_thrown_away(
     await enrolled(collector, tmp_path)
     with contextlib.suppress(FileNotFoundError):
         assert not list(fresh.iterdir())
+
+
+async def test_an_enrolment_whose_answer_was_lost_is_repeated_with_the_same_keys_and_token(
+    collector: Collector, tmp_path: Path
+) -> None:
+    collector.script.append(but_lost)
+    with pytest.raises(CollectorUnreachable):
+        await enrolled(collector, tmp_path)
+    with pytest.raises(NotEnrolled):
+        load_identity(tmp_path)
+    await enrolled(collector, tmp_path)
+    first, second = (EnrollRequest.model_validate_json(request.body) for request in collector.requests)
+    assert (first.csr_pem, first.seal_key) == (second.csr_pem, second.seal_key)
+    assert (first.sm2_key and first.sm2_key.public_key) == (second.sm2_key and second.sm2_key.public_key)
+    left = await asyncio.to_thread(os.listdir, identity_folder(tmp_path))
+    assert sorted(left) == ["ca.der", "collector.json", "gateway.pem", "seal.key"]
+
+
+async def test_another_token_or_a_refusal_makes_other_keys(collector: Collector, tmp_path: Path) -> None:
+    collector.script.append(but_lost)
+    with pytest.raises(CollectorUnreachable):
+        await enrolled(collector, tmp_path)
+    collector.secret = "another"
+    collector.script.append(problem(403, "token-used"))
+    with pytest.raises(EnrolmentRefused):
+        await enrolled(collector, tmp_path)
+    await enrolled(collector, tmp_path)
+    keys = [EnrollRequest.model_validate_json(request.body).csr_pem for request in collector.requests]
+    assert len(set(keys)) == 3
