@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the answer is bad news and says what to do, 2 the command 
 What a command needs is imported when it runs, so that `--help` is quick.
 """
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -109,9 +110,21 @@ def reload(why: Why = "", config: Config = HERE, as_json: Json = False) -> None:
 
 
 @app.command()
-def status(config: Config = HERE, as_json: Json = False) -> None:
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it live, until Ctrl-C; on a terminal.")
+    ] = False,
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
     """Show how the gateway is; also when it does not run. Exit code 1: something needs somebody."""
     from edge_agent.commands.answer import show
+
+    if watch and not as_json and sys.stdout.isatty():
+        from edge_agent.commands.watching import watch as live
+
+        show(lambda: live(config), as_json=False)
+        return
     from edge_agent.commands.status import status as run
 
     show(lambda: run(config), as_json=as_json)

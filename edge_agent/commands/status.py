@@ -11,6 +11,8 @@ from edge_agent.observed import find_status
 from edge_agent.status import CollectorStatus, DeviceStatus, Status
 from models.times import utc_text
 
+DEVICE_TITLES = ("device", "name", "state", "last answer", "every", "polls", "missed")
+
 
 def status(path: Path) -> Answer:
     """Of the gateway with this configuration. Bad news when anything needs anybody."""
@@ -18,12 +20,17 @@ def status(path: Path) -> Answer:
     return Answer(msgspec.to_builtins(found), _text(found), is_good=found.is_well)
 
 
-def _text(status: Status) -> str:
+def summary(status: Status) -> str:
+    """All but the devices."""
     collectors = [_about_collector(name, one, status.now_ms) for name, one in status.collectors.items()]
-    parts = [_headline(status), *collectors, _about_buffer(status)]
+    return "\n".join((_headline(status), *collectors, _about_buffer(status)))
+
+
+def _text(status: Status) -> str:
+    parts = [summary(status)]
     if status.devices:
-        rows = [_device_row(device, status.now_ms) for device in status.devices]
-        parts.append(table(["device", "name", "state", "last answer", "every", "polls", "missed"], rows))
+        rows = [device_row(device, status.now_ms) for device in status.devices]
+        parts.append(table(list(DEVICE_TITLES), rows))
     return "\n".join(part for part in parts if part)
 
 
@@ -86,7 +93,8 @@ def _about_buffer(status: Status) -> str:
     return "\n".join(lines)
 
 
-def _device_row(device: DeviceStatus, now_ms: int) -> list[str]:
+def device_row(device: DeviceStatus, now_ms: int) -> list[str]:
+    """One text for each of `DEVICE_TITLES`."""
     state: dict[str, Any] = {"ok": "ok", "new": "not read yet"}
     lost = f"{device.reason.replace('_', ' ')} since {_ago(device.lost_since_ms or now_ms, now_ms)}"
     answered = _ago(device.answered_ms, now_ms) if device.answered_ms is not None else "never"
