@@ -28,6 +28,7 @@ class Peer:
 
     gateway_id: str
     public_key: bytes
+    certificate: bytes  # DER
     begins_ms: int
     ends_ms: int
 
@@ -79,4 +80,4 @@ def _peer(der: bytes) -> Peer | None:
         key = key_bytes(certificate.public_key())
     except KeyUnusable:
         return None
-    return Peer(str(names[0].value), key, begins_ms, ends_ms) if len(names) == 1 else None
+    return Peer(str(names[0].value), key, der, begins_ms, ends_ms) if len(names) == 1 else None

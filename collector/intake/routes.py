@@ -131,7 +131,7 @@ async def _identified(
     request: Request, model: type[Asked], work: Callable[[Asked], Awaitable[T]], sender: str = ""
 ) -> T:
     """What `work` makes of a question about who somebody is. What is refused is counted for `sender`."""
-    if not is_behind_tls(request.scope):
+    if not sender and not is_behind_tls(request.scope):
         raise _problem(Code.NO_CERTIFICATE, "gateways ask by TLS, at the address in their token")
     try:
         return await work(model.model_validate_json(await _body(request, MAX_ENROLL_BYTES, sender)))

@@ -11,10 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from cryptography.x509 import load_der_x509_certificate
 from sqlalchemy import select
 
 from collector.identity.enrolment import real_now_ms
-from collector.identity.gateways import ACTIVE, KnownKey, keys_of, note_used
+from collector.identity.gateways import (
+    ACTIVE,
+    KnownKey,
+    add_key,
+    certificate_of,
+    keys_of,
+    note_change,
+    note_used,
+)
 from collector.identity.keyring import Keyring
 from collector.identity.peer import BrokerPeer, Peer
 from collector.intake.batch import OpenedBatch, open_batch, store_batch
@@ -35,6 +44,7 @@ from models.envelope import (
     verify,
 )
 from models.protocol import Code, Receipt, collector_key_name
+from models.signing import key_code
 from models.times import Clock
 
 T = TypeVar("T")
@@ -134,10 +144,9 @@ class Intake:
         found = await self._gateway(peer.gateway_id, peer.public_key)
         key = found.key(peer.public_key)
         if key is None:
-            raise await self._refused(
-                peer.gateway_id, Code.REVOKED, "the certificate is for a key that the gateway does not have"
-            )
-        await self._note_used(found, key)
+            await self._recognise(peer)
+        else:
+            await self._note_used(found, key)
         return found.id
 
     async def check_active(self, gateway_id: str) -> None:
@@ -253,6 +262,27 @@ class Intake:
         async with self._store.write() as connection:
             await note_used(connection, sender.id, key.public_key, self._real_now_ms())
         self._gateways.pop(sender.id, None)
+
+    async def _recognise(self, peer: Peer) -> None:
+        """Its certificate is ours and its key unknown: it was renewed before this database was restored."""
+        try:
+            await self._active(peer.gateway_id)
+        except Refused as err:
+            raise await self._refused(peer.gateway_id, err.code, err.detail) from err
+        now_ms, certificate = self._real_now_ms(), load_der_x509_certificate(peer.certificate)
+        async with self._store.write() as connection:
+            if await certificate_of(connection, peer.gateway_id, peer.public_key) is None:
+                await add_key(connection, peer.gateway_id, peer.public_key, certificate, now_ms)
+                await note_change(
+                    connection,
+                    gateway_id=peer.gateway_id,
+                    change="recognised",
+                    by="collector",
+                    now_ms=now_ms,
+                    detail=key_code(peer.public_key),
+                )
+            await note_used(connection, peer.gateway_id, peer.public_key, now_ms)
+        self._gateways.pop(peer.gateway_id, None)
 
     async def _by_signer(self, sent: bytes, sender: _Gateway, work: Callable[[Origin], Awaitable[T]]) -> T:
         """Do it with the gateway's newest key, or the earlier one that has signed: it may have waited."""

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import load_pem_x509_certificate
+from sqlalchemy import delete
 
 from collector.identity.ca import CertificateAuthority, GatewayRequest
 from collector.identity.gateways import revoke_gateway
 from collector.store.engine import Store
-from collector.store.schema import gateway_return, refusal
+from collector.store.schema import gateway_key, gateway_return, refusal
 from models.envelope import (
     FIRST_PREVIOUS,
     MAX_ENVELOPE_BYTES,
@@ -164,19 +165,27 @@ async def test_a_gateway_whose_certificate_is_not_in_its_time_hears_so_and_nothi
         assert problem(await client.get("/gateway/v1/time")) == (401, "certificate-ended")
 
 
-async def test_a_certificate_for_another_key_than_was_enrolled_is_refused(
+async def test_a_key_that_was_certified_before_the_database_was_restored_is_known_again(
     collector: RunningCollector, tmp_path: Path
 ) -> None:
-    sender, _ = await collector.enrol(tmp_path)
-    key = Ed25519PrivateKey.generate()
-    request = GatewayRequest.parse(Sender("", _collector_key(), key).csr_pem())
-    certificate = collector.home.authority().certify_gateway(
-        request.public_key, sender.gateway_id, datetime.now(UTC)
-    )
-    other = tmp_path / "other.pem"
-    other.write_bytes(key_pem(key) + certificate.public_bytes(Encoding.PEM))
-    async with collector.client(other) as client:
-        assert problem(await send(client, sender.seal([a_reading()]).body)) == (403, "revoked")
+    """The certificate is the authority's word. It does not bring a revoked gateway back."""
+    sender, certificate = await collector.enrol(tmp_path)
+    new, renewed_certificate = await renewed(collector, sender, certificate, tmp_path)
+    other, other_certificate = await collector.enrol(tmp_path)
+    other_new, other_renewed = await renewed(collector, other, other_certificate, tmp_path)
+    async with await Store.open(collector.home.database) as store:
+        async with store.write() as connection:  # as yesterday's backup is
+            await connection.execute(delete(gateway_key).where(gateway_key.c.number > 1))
+        await revoke_gateway(store, other.gateway_id, by="test", now_ms=NOW_MS)
+    async with collector.client(renewed_certificate) as client:
+        sender.signing_key = new
+        sender.restart()
+        assert (await send_key(client, sender)).status_code == 204
+        assert (await send(client, sender.seal([a_reading()]).body)).status_code == 200
+    async with collector.client(other_renewed) as client:
+        other.signing_key = other_new
+        other.restart()
+        assert problem(await send_key(client, other)) == (403, "revoked")
 
 
 async def test_a_gateway_trusts_no_other_collector(
@@ -315,7 +324,7 @@ async def renewed(
             "/gateway/v1/certificate", content=asking_next(sender, new).model_dump_json()
         )
     assert answer.status_code == 200, answer.text
-    path = folder / "renewed.pem"
+    path = folder / f"renewed-{sender.gateway_id}.pem"
     path.write_bytes(key_pem(new) + answer.json()["certificate_pem"].encode())
     return new, path
 

@@ -13,6 +13,8 @@ from sqlalchemy import insert
 from collector.identity.gateways import revoke_gateway
 from collector.store import schema
 from collector.store.engine import Store
+from edge_agent.identity.certificates import next_key_request
+from edge_agent.identity.next_key import keep_certificate, next_key
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.uplink.questions import CollectorBusy, CollectorRefused
 from models.command import verify_command
@@ -137,6 +139,32 @@ async def test_a_revoked_gateway_is_refused_with_its_next_batch(way: Way) -> Non
     assert caught.value.code == Code.REVOKED
     with pytest.raises(CollectorRefused):
         await questions.ask_commands(got=[], everything=True, wait_s=50)
+
+
+async def test_a_certificate_is_renewed_and_the_next_one_goes_on_where_the_first_was(way: Way) -> None:
+    questions, present = way.questions(), way.identity
+    await questions.send_key(way.sender.content_key.key_id, way.sender.package)
+    waiting = way.batch(1)
+    request = next_key_request(present.gateway_id, present.signing_key, next_key(present))
+    pem = await questions.renew(request)
+    assert await questions.renew(request) == pem
+    following = keep_certificate(present, pem)
+    way.identity = following
+    after = way.questions()
+    assert (await after.ask_time()).collector_ms == way.now_ms()
+    way.sender.signing_key = following.signing_key
+    assert (await after.send_batch(waiting.body)).stored == 1
+    assert (await after.send_batch(way.batch(2).body)).stored == 1
+    assert (await questions.send_batch(waiting.body)).already  # the one before is good for what is under way
+
+
+async def test_a_revoked_gateway_is_not_certified_again(way: Way) -> None:
+    questions, present = way.questions(), way.identity
+    async with await Store.open(way.collector.home.database) as store:
+        await revoke_gateway(store, present.gateway_id, by="test", now_ms=real_now_ms())
+    with pytest.raises(CollectorRefused) as caught:
+        await questions.renew(next_key_request(present.gateway_id, present.signing_key, next_key(present)))
+    assert caught.value.code == Code.REVOKED
 
 
 async def test_a_batch_whose_receipt_is_lost_is_sent_again_and_stored_once(way: Way) -> None:
