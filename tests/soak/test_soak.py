@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from simulators.lab.trace import read_trace
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 7
 
 
+@pytest.mark.soak
 def test_a_short_soak_ends_with_books_that_balance(tmp_path: Path, lab_seed: int) -> None:
     """With kills of both, a cut and a full disk in it, whatever the seed brings beside them."""
     trace = tmp_path / "trace.jsonl"
