@@ -36,6 +36,7 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "clock.stepped": ("网关时间跳变", "The time was put right"),
     "buffer.gap": ("数据有缺失", "Data are lost"),
     "buffer.set-aside": ("缓存文件损坏，已另存", "Damaged buffer set aside"),
+    "buffer.salvaged": ("损坏文件中可读的数据已恢复", "Readable data of a damaged buffer brought back"),
     "buffer.epoch-began": ("缓存重新编号", "Numbers began again"),
     "osdp.secure": ("读卡器加密通信已建立", "Reader speaks encrypted"),
     "osdp.not_secure": ("读卡器通信未加密", "Reader speaks unencrypted"),

@@ -2,22 +2,29 @@
 
 import contextlib
 import fcntl
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import aiosqlite
 
+from edge_agent.buffer.aside import SetAside, set_aside
 from edge_agent.buffer.contract import BufferUnavailable
+from edge_agent.buffer.witness import Witness
+from models.at_rest import AtRest, RowDamaged
 from models.errors import NeedsAHuman
-from models.times import utc_text
 
 APPLICATION_ID: Final = 0x47484231  # "GHB1", so that a stray SQLite file is not taken for a buffer
 SCHEMA_VERSION: Final = 1
 
+CHECKED_AT_ONCE_BYTES: Final = 32 << 20
+"""A larger file is checked by and by: SQLite's own check takes seconds for 512 MB."""
+
 _WAL_KEPT_BYTES = 4 << 20  # the log goes back to this after a checkpoint
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNWILLING = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -29,13 +36,11 @@ _UNWILLING = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PROTOCOL,
 }
-_SIDE_FILES = ("", "-wal", "-shm")
 
 # A block is one group commit; what sequence numbers were given is known from `first_seq` and `count` alone.
 # The blocks of a batch are deleted when every collector has their items, for its body has them. Wide columns
 # come last, so that SQLite need not read past them.
-_SCHEMA = """
-BEGIN IMMEDIATE;
+SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE block (
     first_seq INTEGER PRIMARY KEY,
@@ -102,12 +107,14 @@ CREATE TABLE refused (
 CREATE TABLE mark (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE damaged (first_seq INTEGER PRIMARY KEY, count INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
 """
-_COMMIT = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+_BEGIN = "BEGIN IMMEDIATE;"
+_NAMED = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
 _SCHEMA_TEXT = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
 _BYTES_USED = (
     "SELECT (pages.page_count - free.freelist_count) * size.page_size "
     "FROM pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size"
 )
+_SMALL_TABLES = ("meta", "collector", "claimed", "mark")
 _OVERLAPS = """
 SELECT count(*) FROM (SELECT first_seq, lag(first_seq + count) OVER (ORDER BY first_seq) AS free FROM block)
 WHERE first_seq < free
@@ -149,14 +156,6 @@ class _Damaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
-    """A file that could not be used, where it is now and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Opened:
     """What came of opening the file."""
 
@@ -167,11 +166,12 @@ class Opened:
 class Database:
     """The file with its settings, and a lock beside it that keeps other processes out."""
 
-    def __init__(self, path: Path, fingerprint: bytes) -> None:
-        """`fingerprint` tells the key that the rows are encrypted with from others."""
-        self.path = path
-        self._fingerprint = fingerprint
-        self._lock: IO[bytes] | None = None
+    def __init__(self, path: Path, at_rest: AtRest, *, checked_at_once: int = CHECKED_AT_ONCE_BYTES) -> None:
+        """A file of up to `checked_at_once` bytes is checked to its end when it is opened."""
+        self.path, self._checked_at_once = path, checked_at_once
+        self._at_rest = at_rest
+        self._lock: int | None = None
+        self._suspicion, self._is_surely_broken = "", False
         self._connection: aiosqlite.Connection | None = None
 
     @property
@@ -194,10 +194,14 @@ class Database:
             self._take_lock()
             aside = None
             try:
-                self._connection = await _connect(self.path, self._fingerprint)
+                if self._is_surely_broken:
+                    raise _Damaged(self._suspicion)
+                thorough = bool(self._suspicion) or self._bytes() <= self._checked_at_once
+                self._connection = await _connect(self.path, self._at_rest, thorough=thorough)
             except _Damaged as err:
-                aside = _set_aside(self.path, str(err), now_ms)
-                self._connection = await _connect(self.path, self._fingerprint)
+                aside = set_aside(self.path, str(err), now_ms)
+                self._connection = await _connect(self.path, self._at_rest)
+            self._suspicion, self._is_surely_broken = "", False
             return Opened(aside, await self._is_copy())
         except OSError as err:
             raise BufferUnavailable(
@@ -206,6 +210,25 @@ class Database:
         finally:
             if self._connection is None:
                 self._free_lock()
+
+    @property
+    def witness(self) -> Witness:
+        """In the file of the lock, which is there as long as the database is open."""
+        if self._lock is None:
+            raise BufferUnavailable(f"{self.path}: is not open")
+        return Witness(self._lock)
+
+    async def suspect(self, err: BaseException) -> None:
+        """Close the file, for it may be broken: it is checked to its end when it is opened again."""
+        self._suspicion = "" if not is_damage(err) else str(err) or type(err).__name__
+        self._is_surely_broken = getattr(err, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+        await self.close()
+
+    def _bytes(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     async def note_file(self, connection: aiosqlite.Connection) -> None:
         """Remember that it is this very file that is written from now on."""
@@ -242,18 +265,18 @@ class Database:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        lock = self.path.with_name(self.path.name + ".lock").open("ab")
+        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
+            os.close(lock)
             raise BufferInUse(self.path) from None
         self._lock = lock
 
     def _free_lock(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
-            lock.close()
+            os.close(lock)
 
 
 def is_damage(err: BaseException) -> bool:
@@ -284,7 +307,7 @@ async def scalar(connection: aiosqlite.Connection, sql: str, parameters: tuple[A
     return int(value)
 
 
-async def _connect(path: Path, fingerprint: bytes) -> aiosqlite.Connection:
+async def _connect(path: Path, at_rest: AtRest, *, thorough: bool = False) -> aiosqlite.Connection:
     connection: aiosqlite.Connection | None = None
     try:
         connection = await aiosqlite.connect(path, isolation_level=None)
@@ -296,7 +319,7 @@ async def _connect(path: Path, fingerprint: bytes) -> aiosqlite.Connection:
             f"journal_size_limit = {_WAL_KEPT_BYTES}",
         ):
             await connection.execute_fetchall(f"PRAGMA {pragma}")
-        await _check(connection, path, fingerprint)
+        await _check(connection, path, at_rest, thorough=thorough)
     except BaseException as err:
         if connection is not None:
             await connection.close()
@@ -308,26 +331,46 @@ async def _connect(path: Path, fingerprint: bytes) -> aiosqlite.Connection:
     return connection
 
 
-async def _check(connection: aiosqlite.Connection, path: Path, fingerprint: bytes) -> None:
+async def _check(connection: aiosqlite.Connection, path: Path, at_rest: AtRest, *, thorough: bool) -> None:
+    """What takes no longer for a large file. `thorough`: all that SQLite can say, which takes seconds."""
     version = await scalar(connection, "PRAGMA user_version")
     if version == 0 and await scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0:
-        own = f"INSERT INTO meta VALUES ('key', x'{fingerprint.hex()}'), ('file', {_inode(path)});"  # noqa: S608
-        await connection.executescript(_SCHEMA + own + _COMMIT)  # two numbers of ours are put in
+        await connection.executescript(_BEGIN + SCHEMA + _NAMED)
+        await connection.executemany(
+            "INSERT INTO meta VALUES (?, ?)",
+            [("key", at_rest.fingerprint), ("version", SCHEMA_VERSION), ("file", _inode(path))],
+        )
+        await connection.execute_fetchall("COMMIT")
         return
     if await scalar(connection, "PRAGMA application_id") != APPLICATION_ID:
         raise _Damaged("it is a database of another program")
+    rows = await connection.execute_fetchall("SELECT name, value FROM meta")
+    noted: dict[str, Any] = {name: value for name, value in rows}  # noqa: C416  # rows are no tuples to mypy
+    if noted.get("version") != version:
+        raise _Damaged("it contradicts itself about its format")
     if version > SCHEMA_VERSION:
         raise BufferOfAnotherVersion(path, version)
-    keys = await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'key'")
-    if [key for (key,) in keys] != [fingerprint]:
+    if noted.get("key") != at_rest.fingerprint:
+        if "key" not in noted or await _opens_something(connection, at_rest):
+            raise _Damaged("what it says of its key is broken")
         raise WrongKey(path)
     if [sql for (sql,) in await connection.execute_fetchall(_SCHEMA_TEXT)] != _expected_schema():
         raise _Damaged("its tables are not those of a buffer")
-    [(found,)] = await connection.execute_fetchall("PRAGMA integrity_check(1)")
-    if found != "ok":
-        raise _Damaged(f"its integrity check failed: {found}")
-    if await scalar(connection, _OVERLAPS):
+    for table in _SMALL_TABLES if not thorough else ("",):
+        [(found,)] = await connection.execute_fetchall(f"PRAGMA integrity_check({table or 1})")
+        if found != "ok":
+            raise _Damaged(f"its integrity check failed: {found}")
+    if thorough and await scalar(connection, _OVERLAPS):
         raise _Damaged("two of its blocks hold the same sequence number")
+
+
+async def _opens_something(connection: aiosqlite.Connection, at_rest: AtRest) -> bool:
+    """Whether any of a few rows was encrypted with this key."""
+    for first_seq, data in await connection.execute_fetchall("SELECT first_seq, data FROM block LIMIT 10"):
+        with contextlib.suppress(RowDamaged):
+            at_rest.open(data, table="block", name=first_seq)
+            return True
+    return False
 
 
 def _inode(path: Path) -> int:
@@ -338,19 +381,5 @@ def _inode(path: Path) -> int:
 def _expected_schema() -> list[str]:
     """What SQLite itself notes of our tables: one changed letter of it would fail much later."""
     with contextlib.closing(sqlite3.connect(":memory:")) as sample:
-        sample.executescript(_SCHEMA + _COMMIT)
+        sample.executescript(SCHEMA)
         return [sql for (sql,) in sample.execute(_SCHEMA_TEXT)]
-
-
-def _set_aside(path: Path, reason: str, now_ms: int) -> SetAside:
-    stamp = utc_text(now_ms).replace(":", "").replace("-", "").partition(".")[0]
-    kept = path.with_name(f"{path.name}.damaged-{stamp}")
-    attempt = 1
-    while kept.exists():
-        attempt += 1
-        kept = path.with_name(f"{path.name}.damaged-{stamp}-{attempt}")
-    for side in _SIDE_FILES:
-        source = path.with_name(path.name + side)
-        if source.exists():
-            source.rename(kept.with_name(kept.name + side))
-    return SetAside(kept, reason)

@@ -5,10 +5,8 @@ who reads on from a wrong place would leave something out.
 """
 
 import contextlib
-import sqlite3
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiosqlite
 
@@ -42,24 +40,13 @@ async def write_marks(connection: aiosqlite.Connection, marks: Mapping[str, str]
 
 async def read_marks(connection: aiosqlite.Connection, prefix: str, at_rest: AtRest) -> dict[str, str]:
     """Those whose name begins with `prefix`. All are looked at: there are a few for each device at most."""
-    found = _sound(await connection.execute_fetchall(_READ), at_rest)
+    rows = await connection.execute_fetchall(_READ)
+    found = opened_marks(((name, value) for name, value in rows), at_rest)
     return {name: value for name, value in found.items() if name.startswith(prefix)}
 
 
-def salvaged_marks(path: Path, at_rest: AtRest) -> dict[str, str]:
-    """What can still be read of the marks in a file that was set aside; the file is not changed."""
-    rows: list[tuple[Any, ...]] = []
-    has_log = path.with_name(path.name + "-wal").exists()
-    mode = "mode=ro" if has_log else "mode=ro&immutable=1"  # which makes no log either
-    with (
-        contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
-        contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as damaged,
-    ):
-        rows.extend(damaged.execute(_READ))
-    return _sound(rows, at_rest)
-
-
-def _sound(rows: Iterable[Any], at_rest: AtRest) -> dict[str, str]:
+def opened_marks(rows: Iterable[tuple[bytes, bytes]], at_rest: AtRest) -> dict[str, str]:
+    """Those of rows of the table that are as they were written."""
     marks: dict[str, str] = {}
     for name, sealed in rows:
         with contextlib.suppress(RowDamaged):

@@ -23,7 +23,8 @@ _BATCH: Final = "number, first_seq, count, items, key_id, body, digest"
 _LAST_SEQ: Final = """
 SELECT max(
     coalesce((SELECT first_seq + count - 1 FROM block ORDER BY first_seq DESC LIMIT 1), 0),
-    coalesce((SELECT max(last_seq) FROM claimed), 0)
+    coalesce((SELECT max(last_seq) FROM claimed), 0),
+    coalesce((SELECT value FROM meta WHERE name = 'last_seq'), 0)
 )
 """
 
@@ -104,13 +105,16 @@ async def add_outbox(connection: aiosqlite.Connection, name: str) -> None:
         "quarantined, dropped) VALUES (?, ?, '', randomblob(16), ?, ?, 0, 0, 0)",
         (number, name, before + 1, before),
     )
-    await _claim(connection, number, Spans([(1, before)]))
+    await claim(connection, number, Spans([(1, before)]))
 
 
 async def remove_outbox(
     connection: aiosqlite.Connection, state: OutboxState, others: Sequence[OutboxState]
 ) -> None:
     """What only this collector was to get goes with it; but the last one leaves what is here to the next."""
+    await connection.execute_insert(
+        "INSERT OR REPLACE INTO meta VALUES ('last_seq', ?)", (await last_seq(connection),)
+    )
     if others:
         free = settled(others[0])
         for other in others[1:]:
@@ -172,7 +176,7 @@ async def store_batch(
             batch.digest, now_ms,
         ),
     )  # fmt: skip
-    await _claim(connection, state.id, state.claimed.plus(batch.first_seq, batch.last_seq))
+    await claim(connection, state.id, state.claimed.plus(batch.first_seq, batch.last_seq))
     await _set_refused_open(connection, state, batch.first_seq, batch.last_seq, is_open=False)
 
 
@@ -218,13 +222,13 @@ async def withdraw_batch(connection: aiosqlite.Connection, number: int, state: O
                 (state.id, number),
             )
         last_seq = first_seq + count - 1
-        await _claim(connection, state.id, state.claimed.minus(first_seq, last_seq))
+        await claim(connection, state.id, state.claimed.minus(first_seq, last_seq))
         await _set_refused_open(connection, state, first_seq, last_seq, is_open=True)
 
 
 async def begin_epoch(connection: aiosqlite.Connection, state: OutboxState) -> None:
     """Put all that is not delivered in no batch again, and number batches from 1, under a new epoch."""
-    await _claim(connection, state.id, settled(state))
+    await claim(connection, state.id, settled(state))
     for span in state.under_way:
         await _set_refused_open(connection, state, *span, is_open=True)
     await connection.execute_insert("DELETE FROM batch WHERE collector = ?", (state.id,))
@@ -280,7 +284,8 @@ def settled(state: OutboxState) -> Spans:
     return numbers
 
 
-async def _claim(connection: aiosqlite.Connection, collector: int, claimed: Spans) -> None:
+async def claim(connection: aiosqlite.Connection, collector: int, claimed: Spans) -> None:
+    """Let these be all that need not be put in a batch for this collector."""
     await connection.execute_insert("DELETE FROM claimed WHERE collector = ?", (collector,))
     for first, last in claimed:
         await connection.execute_insert(

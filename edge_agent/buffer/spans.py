@@ -80,6 +80,13 @@ class Spans:
         right = ((max(a, last + 1), b) for a, b in self._spans)
         return Spans([*left, *right])
 
+    def without(self, other: "Spans") -> "Spans":
+        """Those that are not in `other`."""
+        rest = self
+        for first, last in other.within(self._spans[0].first, self.last) if self._spans else ():
+            rest = rest.minus(first, last)
+        return rest
+
     def within(self, first: int, last: int) -> "Spans":
         """Those from `first` to `last` that are in the set."""
         return Spans((max(a, first), min(b, last)) for a, b in self._spans)

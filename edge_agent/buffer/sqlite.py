@@ -14,10 +14,12 @@ from edge_agent.buffer import outboxes, rows
 from edge_agent.buffer.blocks import blocks_of, chunks_of
 from edge_agent.buffer.contract import SeqRange
 from edge_agent.buffer.database import Database, bytes_used, disk_refused, is_damage
-from edge_agent.buffer.marks import checked, read_marks, salvaged_marks, write_marks
+from edge_agent.buffer.losses import Lost
+from edge_agent.buffer.marks import checked, read_marks, write_marks
 from edge_agent.buffer.outbox import SqliteOutbox, begin_epoch
 from edge_agent.buffer.outboxes import OutboxState
 from edge_agent.buffer.room import make_room
+from edge_agent.buffer.salvaging import Salvaging, unfinished_aside
 from edge_agent.buffer.writer import TELEMETRY_WINDOW_S, Append, Writer
 from models.at_rest import AtRest
 from models.reading import GATEWAY, Event, Item
@@ -71,13 +73,14 @@ class SqliteBuffer:
         """For `open` alone."""
         self.at_rest: Final = at_rest
         self.retention_ms: Final = round(retention_days * DAY_MS)
-        self._database, self._clock = Database(path, at_rest.fingerprint), clock
+        self._database, self._clock = Database(path, at_rest), clock
         self._limit_bytes = max(max_mb, MIN_MB) * _MB - _WAL_ALLOWANCE
         self._unchecked_bytes = 0
         self._last_seq = 0
         self._states: dict[str, OutboxState] = {}
         self._grew = asyncio.Event()
         self._writer = Writer(self._commit, self._watch_size, clock=clock, window_s=window_s)
+        self._salvaging = Salvaging(self, clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -124,11 +127,16 @@ class SqliteBuffer:
 
         await self.run(lambda: self.changing(work))
 
+    async def wait_salvaged(self) -> None:
+        """Return when nothing of a file that was set aside is still to be brought in."""
+        await self._salvaging.wait()
+
     async def bytes_used(self) -> int:
         """The size of the file without the pages that are free to be used again."""
         return await self.read(bytes_used)
 
     async def close(self) -> None:
+        await self._salvaging.stop()
         await self._writer.close()
         await self._database.close()
 
@@ -162,15 +170,18 @@ class SqliteBuffer:
         return self._database.connection
 
     async def guarded(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Let SQLite's errors end here; a file that became unreadable is replaced by the next call."""
-        if not self._database.is_open:
-            await self._open_file()
-        try:
-            return await work()
-        except (sqlite3.Error, UnicodeDecodeError) as err:
-            if is_damage(err):
-                await self._database.close()
-            raise disk_refused(self.path, err) from err
+        """Let SQLite's errors end here. When the file is damaged, do `work` in what replaces it."""
+        for is_last in (False, True):
+            if not self._database.is_open:
+                await self._open_file()
+            try:
+                return await work()
+            except (sqlite3.Error, UnicodeDecodeError) as err:
+                if is_damage(err):
+                    await self._database.suspect(err)
+                if is_last or self._database.is_open:
+                    raise disk_refused(self.path, err) from err
+        raise AssertionError("the second time it has returned or raised")
 
     async def changing(
         self, work: Work, *, unsealed: Mapping[str, int] | None = None, bytes_written: int = 0
@@ -184,9 +195,10 @@ class SqliteBuffer:
                     await work(connection)
                 known = unsealed
             finally:
-                await self._load(known)
+                await self.load(known)
 
         await self.guarded(transaction)
+        self._database.witness.note(self._last_seq)
         self._unchecked_bytes += bytes_written
         self._grew.set()
 
@@ -197,29 +209,55 @@ class SqliteBuffer:
         self._last_seq += 1
         await rows.insert_items(connection, [event], self._last_seq, now_ms, self.at_rest)
 
-    async def _load(self, unsealed: Mapping[str, int] | None = None) -> None:
+    async def load(self, unsealed: Mapping[str, int] | None = None) -> None:
+        """Find out anew how far everything is."""
         self._states = await outboxes.load_outboxes(self._database.connection, unsealed)
         self._last_seq = await outboxes.last_seq(self._database.connection)
 
     async def _open_file(self) -> None:
+        """Open the file, or one that takes its place."""
+        try:
+            await self._open_once()
+        except (sqlite3.Error, UnicodeDecodeError) as err:
+            await self._database.suspect(err)
+            if not is_damage(err):
+                raise disk_refused(self.path, err) from err
+            await self._open_once()
+
+    async def _open_once(self) -> None:
         opened = await self._database.open(now_ms=self.now_ms())
-        await self._load()
-        if opened.aside is not None:
-            aside = opened.aside
-            marks = await asyncio.to_thread(salvaged_marks, aside.path, self.at_rest)
-            facts = {"file": aside.path.name, "reason": aside.reason, "marks_kept": len(marks)}
+        await self.load()
+        aside = opened.aside or (None if self._last_seq else unfinished_aside(self))
+        last_given = self._database.witness.last_seq()
+        if aside is not None:
+            await self._salvaging.begin(aside, last_given=last_given)
+            return
+        if opened.is_copy or last_given > self._last_seq:
+            reason = "restored-from-copy" if opened.is_copy else "numbers-missing"
 
             async def work(connection: aiosqlite.Connection) -> None:
-                await write_marks(connection, marks, self.at_rest)
-                await self.tell(connection, "buffer.set-aside", facts)
+                await self._go_on_behind(connection, last_given)
+                await self._renumber_all(connection, reason)
 
             await self.changing(work)
-        elif opened.is_copy:
-            await self.changing(self._renumber_all)
+        await self._salvaging.resume()
 
-    async def _renumber_all(self, connection: aiosqlite.Connection) -> None:
+    async def _go_on_behind(self, connection: aiosqlite.Connection, last_given: int) -> None:
+        """Numbers up to `last_given` were given, and what they were given to is gone."""
+        if last_given <= self._last_seq:
+            return
+        lost = Lost("damaged")
+        lost.note(self._last_seq + 1, last_given, [])
         for state in self.states():
-            await begin_epoch(self, connection, state, "restored-from-copy")
+            await outboxes.claim(connection, state.id, state.claimed.plus(lost.first_seq, lost.last_seq))
+            await outboxes.count_up(connection, state.id, dropped=last_given - self._last_seq)
+        self._last_seq = last_given
+        self._states = await outboxes.load_outboxes(connection)
+        await self.tell(connection, "buffer.gap", lost.facts())
+
+    async def _renumber_all(self, connection: aiosqlite.Connection, reason: str) -> None:
+        for state in self.states():
+            await begin_epoch(self, connection, state, reason)
         await self._database.note_file(connection)
 
     async def _commit(self, group: Sequence[Append]) -> list[SeqRange]:
@@ -231,6 +269,7 @@ class SqliteBuffer:
             last += append.count
         added = last - self._last_seq
         self._last_seq = last
+        self._database.witness.note(last)
         self._states = {
             name: replace(state, unsealed=state.unsealed + added) for name, state in self._states.items()
         }

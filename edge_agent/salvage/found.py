@@ -3,8 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-
-from edge_agent.salvage.records import Value
+from typing import Any
 
 
 class Via(StrEnum):
@@ -25,7 +24,7 @@ class Row:
 
     table: str
     rowid: int | None
-    values: tuple[Value, ...]
+    values: tuple[Any, ...]  # each is a `records.Value`, of a type that its table allows
     page: int
     via: Via
 

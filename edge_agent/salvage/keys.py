@@ -18,6 +18,7 @@ class Table:
     firsts: "array[int]" = field(default_factory=lambda: array("q"))  # keys found, a range a page, ascending
     lasts: "array[int]" = field(default_factory=lambda: array("q"))
     seen: set[object] = field(default_factory=set)  # keys found elsewhere than in a tree of rowids
+    broken: list[tuple[int, int]] = field(default_factory=list)  # keys of rows that are there but broken
     is_read: bool = False
 
     @property

@@ -36,8 +36,11 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def values_of(payload: bytes, encoding: str) -> list[Value]:
-    """The columns of a record, as stored. Raise RecordMalformed unless every byte of it has its place."""
+def values_of(payload: bytes, encoding: str, *, is_cut: bool = False) -> list[Value]:
+    """The columns of a record, as stored. Raise RecordMalformed unless every byte of it has its place.
+
+    `is_cut`: only its beginning is there, so only the first columns.
+    """
     header_end, at = varint(payload, 0)
     if header_end > len(payload):
         raise RecordMalformed("its header is longer than the record")
@@ -51,6 +54,8 @@ def values_of(payload: bytes, encoding: str) -> list[Value]:
             kind, at = varint(payload, at)
         if kind >= _FIRST_BLOB:
             size = (kind - _FIRST_BLOB) >> 1
+            if is_cut and body + size > len(payload):
+                return values
             raw = payload[body : body + size]
             values.append(_text(raw, encoding) if kind & 1 else raw)
         elif kind < _REAL:

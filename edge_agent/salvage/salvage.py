@@ -32,6 +32,7 @@ _UNKNOWN, _TREE, _OVERFLOW, _FREE = range(4)
 _MOST_LEVELS: Final = 20  # of a tree, says SQLite
 _MISFIT: Final[tuple[Value, ...]] = ()
 
+IsWanted = Callable[[str, int | None], bool]
 IsSound = Callable[[str, Sequence[Value]], bool]
 
 
@@ -58,14 +59,18 @@ class Salvage:
         statements: str,
         *,
         is_sound: IsSound = lambda _table, _values: True,
+        is_wanted: IsWanted = lambda _table, _rowid: True,
+        heads: bool = False,
         with_last: bool = False,
     ) -> None:
         """`statements` made the tables. `is_sound` says of a row whether it is as it was written.
 
+        Rows that are not wanted cost next to nothing. With `heads`, overflow pages are not read: a row that
+        goes on there has only its first columns, as many as stand whole on its page.
         `with_last`: see `edge_agent.salvage.log.read_log`. Raise OSError when the file cannot be opened.
         """
         self._source = Source(path, with_last=with_last)
-        self._is_sound = is_sound
+        self._is_sound, self._is_wanted, self._heads = is_sound, is_wanted, heads
         self._uses = bytearray(self._source.page_count + 1)
         self._suspects: set[int] = set()  # in a tree and on the list of free pages
         free, self._free_is_whole = self._source.free_pages()
@@ -134,6 +139,16 @@ class Salvage:
             if looked_at % PAGES_A_STEP == 0 or found:
                 yield found
                 found = []
+
+    def is_whole(self, name: str) -> bool:
+        """Whether nothing of a table that was read is broken or missing, as far as can be seen."""
+        table = self._tables[name]
+        return table.is_read and not table.holes and not self.report.broken[name]
+
+    def lost(self, name: str) -> list[tuple[int, int]]:
+        """Which rowids of a table may be lost: above the one number, up to the other, in any order."""
+        table = self._tables[name]
+        return [*table.holes, *table.broken]
 
     def _newest_first(self) -> Iterator[int]:
         in_log = sorted(
@@ -246,10 +261,13 @@ class Salvage:
         misfits, low = 0, link.low
         for cell, key in zip(cells, keys, strict=True):
             if low < key <= link.high:
+                low = key
+                if not self._is_wanted(table.shape.name, key):
+                    continue
                 values = self._row(table, cell)
                 misfits += values == _MISFIT
-                self._take(table, Row(table.shape.name, key, values or (), link.page, via), found)
-                low = key
+                if not self._take(table, Row(table.shape.name, key, values or (), link.page, via), found):
+                    table.broken.append((key - 1, key))
         if misfits == len(cells) and (cells or link.page != root):  # only of an empty table is a leaf empty
             return None
         if found:
@@ -276,6 +294,8 @@ class Salvage:
             found: list[Row] = []
             for cell in self._cells(page):
                 rowid = signed(cell.key) if table.shape.has_rowid else None
+                if not self._is_wanted(table.shape.name, rowid):
+                    continue
                 values = self._row(table, cell) or ()
                 row = Row(table.shape.name, rowid, values, number, via if page.sound else Via.DOUBTFUL)
                 if self._is_row(row) and table.misses(row):
@@ -298,12 +318,13 @@ class Salvage:
 
     def _row(self, table: Table, cell: Cell) -> tuple[Value, ...] | None:
         """The values of a row; `_MISFIT` for one of another table, None when its bytes are broken."""
+        is_cut = self._heads and cell.size > len(cell.local)
         try:
-            payload, pages = self._source.payload(cell)
-            stored = values_of(payload, self._source.encoding)
+            payload, pages = (cell.local, []) if is_cut else self._source.payload(cell)
+            stored = values_of(payload, self._source.encoding, is_cut=is_cut)
         except RecordMalformed:
             return None
-        values = table.shape.row(signed(cell.key), stored)
+        values = table.shape.row(signed(cell.key), stored, is_cut=is_cut and table.shape.has_rowid)
         if values is None:
             return _MISFIT
         for page in pages:
@@ -314,14 +335,16 @@ class Salvage:
     def _is_row(self, row: Row) -> bool:
         return bool(row.values) and self._is_sound(row.table, row.values)
 
-    def _take(self, table: Table, row: Row, found: list[Row]) -> None:
+    def _take(self, table: Table, row: Row, found: list[Row]) -> bool:
+        """Whether it is a row."""
         if not self._is_row(row):
             self.report.broken[row.table] += 1
-            return
+            return False
         if not table.shape.has_rowid:
             mark = table.mark_of(row)
             if mark in table.seen:
-                return
+                return True
             table.seen.add(mark)
         self.report.rows[row.table] += 1
         found.append(row)
+        return True

@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from edge_agent.salvage.records import Value
@@ -47,10 +47,22 @@ class Shape:
         """How little fits it: of two tables that a row fits, it is rather of the stricter one."""
         return sum(4 - len(column.types) + (not column.may_be_null) for column in self.columns)
 
-    def row(self, rowid: int | None, stored: Sequence[Value]) -> tuple[Value, ...] | None:
-        """The columns as they were declared; None when the record cannot be one of this table."""
+    def row(
+        self, rowid: int | None, stored: Sequence[Value], *, is_cut: bool = False
+    ) -> tuple[Value, ...] | None:
+        """The columns as they were declared; None when the record cannot be one of this table.
+
+        `is_cut`: `stored` are only the first, and so is what is returned.
+        """
         if not self.columns or len(stored) > len(self.columns):
             return None
+        if is_cut:
+            count = len(stored)
+            alias = self.rowid_column if self.rowid_column is not None and self.rowid_column < count else None
+            first = replace(
+                self, columns=self.columns[:count], stored_as=self.stored_as[:count], rowid_column=alias
+            )
+            return first.row(rowid, stored)
         row: list[Value] = [column.default for column in self.columns]
         for place, value in zip(self.stored_as, stored, strict=False):
             row[place] = value

@@ -3,7 +3,7 @@
 import random
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,12 @@ def rows_of(connection: sqlite3.Connection) -> Rows:
     return found
 
 
-def pages_of_rows(connection: sqlite3.Connection) -> dict[str, dict[int, set[int]]]:
+def pages_of_rows(
+    connection: sqlite3.Connection, tables: Sequence[str] = ROWID_TABLES
+) -> dict[str, dict[int, set[int]]]:
     """For each table with rowids the pages that hold the row: its leaf and its overflow pages."""
     found: dict[str, dict[int, set[int]]] = {}
-    for table in ROWID_TABLES:
+    for table in tables:
         pages = connection.execute(
             "SELECT path, pagetype, pageno, ncell FROM dbstat WHERE name = ? ORDER BY path", (table,)
         ).fetchall()
