@@ -15,6 +15,7 @@ from edge_agent.cli.config import Why, configs
 from edge_agent.cli.doors import doors
 from edge_agent.cli.options import HERE, Config, Device, Json
 from edge_agent.cli.profiles import profiles
+from edge_agent.cli.quarantine import quarantine
 from edge_agent.cli.scans import scans
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.add_typer(scans, name="scan")
 app.add_typer(profiles, name="profiles")
 app.add_typer(doors, name="door")
 app.add_typer(configs, name="config")
+app.add_typer(quarantine, name="quarantine")
 
 
 class Level(StrEnum):
