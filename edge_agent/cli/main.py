@@ -112,6 +112,19 @@ def reload(why: Why = "", config: Config = HERE, as_json: Json = False) -> None:
 
 
 @app.command()
+def forget(
+    collector: Annotated[str, typer.Argument(help="A name that the configuration had in `collectors`.")],
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
+    """Keep nothing more for a collector that this gateway no longer has. The agent must not run."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.forget import forget as run
+
+    show(lambda: run(config, collector), as_json=as_json)
+
+
+@app.command()
 def status(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show it live, until Ctrl-C; on a terminal.")
