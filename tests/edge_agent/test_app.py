@@ -130,6 +130,22 @@ async def test_what_the_meters_showed_is_what_arrives(town: Town) -> None:
     assert not stored - told
 
 
+async def test_two_collectors_get_all_that_was_read_each_in_its_own_time(town: Town) -> None:
+    town.config.file.write_text(
+        CONFIG.format(port=town.site.ports[0]) + "collectors: {main: {}, area: {live_every_s: 20}}\n"
+    )
+    town.config = load_config(town.config.file)
+    async with Collector().serve() as area:
+        await town.enrol()
+        async with town.agent():
+            await town.collector.until(lambda collector: len(collector.items) > 300)
+            await asyncio.to_thread(enroll, area.token, state_dir=town.config.state_dir, name="area")
+            await area.until(lambda collector: len(collector.items) > 600)
+        assert town.collector.gateway_id == area.gateway_id  # by chance the same: each has its own
+        assert arrived(area) == arrived(town.collector)
+        assert len(area.items) == len(town.collector.items)
+
+
 async def test_the_collector_is_told_what_there_is_before_any_reading(town: Town) -> None:
     await town.enrol()
     async with town.agent():
