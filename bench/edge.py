@@ -26,6 +26,7 @@ from demo.processes import Part, PartFailed, command, module, program
 
 ENDPOINTS = 10
 STEADY_METERS = 10  # at each endpoint: 100 meters, 2 000 readings a second
+SLOW_S = 10  # the usual period; 100 meters of 20 registers have as many points as 50 devices of 40
 MANY_METERS = 100  # at each endpoint: 1 000 meters, as many as one core can read each second, or more
 ROUNDS = 2
 WARM_UP_S = 4.0
@@ -49,6 +50,7 @@ class Result:
     bare: Run
     steady: Run  # 100 meters each second
     full: Run  # 1 000 meters each second, or as many of them as one core can
+    usual: Run  # 100 meters every 10 s
 
     def times_bare(self, run: Run) -> float:
         """How often the bare loop's processor time a run takes."""
@@ -63,13 +65,14 @@ class Result:
 async def measure() -> Result:
     """Runs two to three minutes."""
     cores = sorted(os.sched_getaffinity(0))
-    bares, steadies, fulls = [], [], []
+    bares, steadies, fulls, usuals = [], [], [], []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name:
             bares.append(await _bare(Path(name), cores))
             steadies.append(await _agent(Path(name) / "steady", cores, STEADY_METERS))
             fulls.append(await _agent(Path(name) / "full", cores, MANY_METERS))
-    return Result(min(bares), min(steadies), min(fulls))
+            usuals.append(await _agent(Path(name) / "usual", cores, STEADY_METERS, period_s=SLOW_S))
+    return Result(min(bares), min(steadies), min(fulls), min(usuals))
 
 
 async def _bare(folder: Path, cores: list[int]) -> Run:
@@ -96,7 +99,7 @@ async def _bare(folder: Path, cores: list[int]) -> Run:
     return Run(1e6 * result["cpu_s"] / readings, readings / result["wall_s"])
 
 
-async def _agent(folder: Path, cores: list[int], meters_each: int) -> Run:
+async def _agent(folder: Path, cores: list[int], meters_each: int, *, period_s: int = 1) -> Run:
     await asyncio.to_thread(folder.mkdir)
     async with AsyncExitStack() as opened:
         meters = Part(
@@ -118,7 +121,7 @@ async def _agent(folder: Path, cores: list[int], meters_each: int) -> Run:
         await collector.start()
         await answers(f"http://127.0.0.1:{http_port}/readyz", collector)
         ports = (await meters.first_line())["ports"]
-        await asyncio.to_thread(_write_config, config, ports, meters_each)
+        await asyncio.to_thread(_write_config, config, ports, meters_each, period_s)
         made = await command(
             "collector", "enrollment-token", "--dir", str(home), "--site", "bench", "--name", "bench"
         )
@@ -152,7 +155,7 @@ async def _agent(folder: Path, cores: list[int], meters_each: int) -> Run:
         return Run(1e6 * cpu / readings, readings / took, _memory_mb(agent))
 
 
-def _write_config(file: Path, ports: list[int], meters_each: int) -> None:
+def _write_config(file: Path, ports: list[int], meters_each: int, period_s: int) -> None:
     profiles = file.parent / "profiles"
     profiles.mkdir()
     (profiles / PROFILE_FILE.name).write_bytes(PROFILE_FILE.read_bytes())
@@ -169,7 +172,7 @@ def _write_config(file: Path, ports: list[int], meters_each: int) -> None:
                 "bus": f"bus-{n}",
                 "unit": unit,
                 "profile": "bench-meter20",
-                "period_s": 1,
+                "period_s": period_s,
             }
             for n in range(len(ports))
             for unit in range(1, meters_each + 1)
