@@ -33,6 +33,7 @@ bench:
 soak:
 	@scripts/setup test
 	@.venv/bin/python -m soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+	@.venv/bin/python -m soak.polls
 	@.venv/bin/python -m pytest -q -m soak
 
 lock:

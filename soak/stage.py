@@ -38,8 +38,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, seed: int) -> AsyncIterator[Stage]:
-    """Build everything anew in `folder` and run it while the block does. Raises PartFailed."""
+async def stage(folder: Path, seed: int, *, every_s: float = READ_EVERY_S) -> AsyncIterator[Stage]:
+    """Build everything anew in `folder` and run it while the block does; meters are read `every_s`.
+
+    Raises PartFailed.
+    """
     empty(folder)
     start_ms = now_ms()
     pace = Pace(str(folder / "start"), start_ms, (Leg(0, 1.0),))
@@ -80,7 +83,7 @@ async def stage(folder: Path, seed: int) -> AsyncIterator[Stage]:
             house_folder,
             pace,
             scenario=SCENARIO,
-            every_s=READ_EVERY_S,
+            every_s=every_s,
             collector=home,
             name="机房网关",
             begins_at=now_ms,
