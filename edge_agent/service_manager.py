@@ -13,13 +13,22 @@ from typing import Final
 NOTIFY_SOCKET: Final = "NOTIFY_SOCKET"
 WATCHDOG_USEC: Final = "WATCHDOG_USEC"
 WATCHDOG_PID: Final = "WATCHDOG_PID"
+LAUNCHED: Final = "GATEHOUSE_LAUNCHED"
+"""Set by `edge_agent.update.launcher` for what it starts."""
 
 
 class ServiceManager:
     """One for a process. Without an address it says nothing."""
 
-    def __init__(self, address: str = "", *, watchdog_s: float | None = None) -> None:
-        """`watchdog_s`: after so long a silence systemd ends the process and starts it again."""
+    def __init__(
+        self, address: str = "", *, watchdog_s: float | None = None, is_launched: bool = False
+    ) -> None:
+        """`watchdog_s`: after so long a silence systemd ends the process and starts it again.
+
+        `is_launched`: what systemd has started is the launcher of updates. When this process stops, the unit
+        need not.
+        """
+        self._is_launched = is_launched
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = watchdog_s if address else None
 
@@ -29,13 +38,14 @@ class ServiceManager:
         usec, pid = environment.get(WATCHDOG_USEC, ""), environment.get(WATCHDOG_PID, "")
         is_ours = usec.isdecimal() and int(usec) > 0 and pid in ("", str(os.getpid()))
         watchdog_s = int(usec) / 1_000_000 if is_ours else None
-        return cls(environment.get(NOTIFY_SOCKET, ""), watchdog_s=watchdog_s)
+        is_launched = LAUNCHED in environment
+        return cls(environment.get(NOTIFY_SOCKET, ""), watchdog_s=watchdog_s, is_launched=is_launched)
 
     def ready(self, status: str) -> None:
         self._tell(f"READY=1\nSTATUS={status}")
 
     def stopping(self, status: str) -> None:
-        self._tell(f"STOPPING=1\nSTATUS={status}")
+        self._tell(f"STATUS={status}" if self._is_launched else f"STOPPING=1\nSTATUS={status}")
 
     def status(self, status: str) -> None:
         """One line for `systemctl status`."""

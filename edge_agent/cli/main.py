@@ -17,6 +17,7 @@ from edge_agent.cli.options import HERE, Config, Device, Json
 from edge_agent.cli.profiles import profiles
 from edge_agent.cli.quarantine import quarantine
 from edge_agent.cli.scans import scans
+from edge_agent.cli.updates import updates
 
 app = typer.Typer(
     help="Read the meters of a building, keep what they say, and bring it to the collector.",
@@ -30,6 +31,7 @@ app.add_typer(profiles, name="profiles")
 app.add_typer(doors, name="door")
 app.add_typer(configs, name="config")
 app.add_typer(quarantine, name="quarantine")
+app.add_typer(updates, name="update")
 
 
 class Level(StrEnum):
@@ -122,6 +124,25 @@ def forget(
     from edge_agent.commands.forget import forget as run
 
     show(lambda: run(config, collector), as_json=as_json)
+
+
+@app.command()
+def launch(
+    config: Config = HERE,
+    log_level: Annotated[Level, typer.Option(help="How much to log to stderr.")] = Level.info,
+    healthy_within: Annotated[
+        float, typer.Option(min=1, help="Seconds in which a release that is tried must be well.")
+    ] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Log lines of JSON.")] = False,
+) -> None:
+    """Run the version that is in use, as `run` does; try what `update apply` names, and go back from it."""
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.update import run_launcher as run_
+
+    show(
+        lambda: run_(config, level=log_level.value, as_json=as_json, healthy_within_s=healthy_within),
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Brings another version of the agent into use, and back when it is not well."""
