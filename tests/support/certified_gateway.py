@@ -71,7 +71,8 @@ class Site:
                 self.news.clear()
                 self.gateway.hurry()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.news.wait(), 0.05)
+                    async with asyncio.timeout(0.05):
+                        await self.news.wait()
 
     async def counts(self) -> Counts:
         return await (await self.buffer.outbox("main")).counts()
