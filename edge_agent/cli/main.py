@@ -45,13 +45,16 @@ class Level(StrEnum):
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write gateway.yaml.")] = Path(),
+    state_dir: Annotated[
+        str | None, typer.Option(help="Where buffer and identity go, if not beside gateway.yaml.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a commented gateway.yaml to begin with. A file that is there is never touched."""
     from edge_agent.commands.answer import show
     from edge_agent.commands.setup import init as run
 
-    show(lambda: run(folder), as_json=as_json)
+    show(lambda: run(folder, state_dir), as_json=as_json)
 
 
 @app.command()

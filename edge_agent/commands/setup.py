@@ -1,5 +1,6 @@
 """Setting a gateway up: a first configuration, a check of it, enrolment."""
 
+import json
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -12,16 +13,19 @@ if TYPE_CHECKING:
     from edge_agent.config import Config
 
 SAMPLE = "gateway.yaml"
+STATE_DIR = b"\n  state_dir: state "  # as it stands in the sample
 
 
 class FileThere(NeedsAHuman):
     """What would be written is there already."""
 
 
-def init(folder: Path) -> Answer:
-    """Write the commented sample."""
+def init(folder: Path, state_dir: str | None = None) -> Answer:
+    """Write the commented sample; its state goes to `state_dir`."""
     target = folder / SAMPLE
     sample = files("firmware_configs").joinpath(SAMPLE).read_bytes()
+    if state_dir is not None:
+        sample = sample.replace(STATE_DIR, b"\n  state_dir: " + json.dumps(state_dir).encode() + b" ", 1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:  # never over a file that somebody has written
