@@ -28,6 +28,7 @@ from edge_agent.sink import BufferSink
 from edge_agent.status import BufferStatus, DeviceStatus, OutboxStatus, Status
 from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
+from edge_agent.trials import Trials
 from edge_agent.uplink.collector import Collector, Shared
 from edge_agent.uplink.collectors import Collectors
 from edge_agent.version import agent_version
@@ -101,9 +102,11 @@ class _Agent:
         self._reconfigurer = Reconfigurer(
             self._fleet, sink=sink, clock=clock, on_changed=self._follow, on_told=self._hurry
         )
+        self._trials = Trials(self._fleet, self._reconfigurer, sink=sink, clock=clock)
         self._control = Control(
             self._fleet,
             self._reconfigurer,
+            self._trials,
             buffer=buffer,
             sink=sink,
             clock=clock,
@@ -119,7 +122,7 @@ class _Agent:
             _log.info("reading %d devices", len(self._fleet.config.settings.devices))
             await self._serve_pages()
             await self._sink.put(self._opening_events())
-            await self._reconfigurer.begin()
+            await self._trials.begin()
             async with asyncio.TaskGroup() as tasks:
                 keep_trying = tasks.create_task(self._sink.keep_trying(), name="disk")
                 keep_time = tasks.create_task(self._timekeeper.run(self._sink.put), name="time")
@@ -129,10 +132,12 @@ class _Agent:
                 signals = tasks.create_task(self._follow_signals(reload), name="reload")
                 alive = tasks.create_task(self._manager.keep_alive(), name="watchdog")
                 self._manager.ready(f"reading {len(self._fleet.config.settings.devices)} devices")
+                trials = tasks.create_task(self._trials.run(), name="trials")
                 await stop.wait()
                 self._manager.stopping("finishing what is under way")
                 _log.info("stopping: what was read is stored, and what is stored is sent if that is quick")
                 signals.cancel()
+                trials.cancel()
                 await self._control.finish()
                 self._fleet.stop()
                 await fleet
@@ -175,7 +180,8 @@ class _Agent:
             self._shared,
             ended=self._polls_ended,
             on_delivered=partial(self._metrics.delivered, settings.name),
-            services=[self._control.fetch],
+            on_answer=partial(self._trials.heard, settings.name),
+            services=[partial(self._control.fetch, settings.name)],
         )
 
     def _hurry(self) -> None:

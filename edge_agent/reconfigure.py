@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -23,12 +23,13 @@ TOLD: Final = "config/told"
 
 MOST_NAMED: Final = 50
 MOST_PROBLEMS: Final = 20
+MOST_TEXT: Final = 400
 
 AT_THE_START: Final = "found at the start"
 
 _log = logging.getLogger(__name__)
 
-Origin = Literal["on-site", "collector", "gateway"]
+Kind = Literal["config.tried", "config.applied", "config.reverted"]
 
 
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,8 +45,22 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problems: list[str] = []
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Who wants another configuration, and why."""
+
+    origin: Literal["on-site", "collector", "gateway"]
+    by: str
+    why: str = ""
+    id: str = ""  # of a pushed one
+    collector: str = ""
+    pushed: int = 0  # the number that it has there
+    code: str = ""  # why it is taken back
+    detail: str = ""
+
+
 class Reconfigurer:
-    """`begin` once; then `reload` whenever somebody wants it."""
+    """`begin` once; then `reload` whenever somebody on site wants it."""
 
     def __init__(
         self,
@@ -59,23 +74,29 @@ class Reconfigurer:
         """`on_changed` brings all but the buses to what `fleet.config` says."""
         self._fleet, self._sink, self._clock = fleet, sink, clock
         self._on_changed, self._on_told = on_changed, on_told
-        self._versions = Versions(fleet.config.state_dir)
-        self._changing = asyncio.Lock()
+        self.versions = Versions(fleet.config.state_dir)
+        self.changing = asyncio.Lock()
+        """Held by whoever decides on a configuration and brings the agent to it."""
+        self.before_on_site: Callable[[Config, str], Awaitable[None]] | None = None
+        """Called, with who it is, before a configuration that somebody on site has loaded becomes active."""
 
-    async def begin(self) -> None:
-        """Keep on record what the agent has started with, and tell the collector when it is news."""
+    async def begin(self, wish: Wish | None = None) -> Version:
+        """Keep on record what the agent has started with, and tell the collector when it is news.
+
+        `wish`: why it is what it is, where that is known.
+        """
         config = self._fleet.config
-        known = await asyncio.to_thread(self._versions.latest)
+        known = await asyncio.to_thread(self.versions.latest)
         if known is None or known.digest != config.digest:
-            known = await self._keep(config, origin="on-site", by=AT_THE_START)
-        told = (await self._sink.marks(TOLD)).get(TOLD)
-        if told != config.digest:
-            report = _report(known, config)
-            await self._sink.put([self._event("config.applied", report)], {TOLD: config.digest})
+            known = await self._keep(config, wish or Wish(origin="on-site", by=AT_THE_START))
+        if wish is None and (await self._sink.marks(TOLD)).get(TOLD) != config.digest:
+            report = report_of(known.number, config, _wish_of(known))
+            await self._sink.put([self.event("config.applied", report)], {TOLD: config.digest})
+        return known
 
     async def reload(self, *, by: str, why: str = "") -> Reloaded:
         """Take over what the file says now. What is wrong with it is told, and changes nothing."""
-        async with self._changing:
+        async with self.changing:
             path = self._fleet.config.file
             try:
                 config = await asyncio.to_thread(load_config, path)
@@ -86,39 +107,70 @@ class Reconfigurer:
                     f"{path}: gateway.state_dir is another one, and the buffer is there (restart the agent)"
                 )
                 return await self._refused([what], by=by, why=why)
-            return await self._use(config, origin="on-site", by=by, why=why)
+            if self.before_on_site is not None:
+                await self.before_on_site(config, by)
+            return await self.use(config, Wish(origin="on-site", by=by, why=why))
 
-    async def _use(self, config: Config, *, origin: Origin, by: str, why: str) -> Reloaded:
+    async def use(
+        self,
+        config: Config,
+        wish: Wish,
+        kind: Kind = "config.applied",
+        marks: Mapping[str, str] | None = None,
+    ) -> Reloaded:
+        """Run it, keep it and tell of it. Called while `changing` is held.
+
+        `marks` are stored with the event.
+        """
         before = self._fleet.config
         changes = await self._fleet.apply(config)
         await self._on_changed(changes)
-        known = await asyncio.to_thread(self._versions.latest)
-        is_news = known is None or config.digest != before.digest or known.digest != config.digest
+        known = await asyncio.to_thread(self.versions.latest)
+        is_news = config.digest != before.digest or known is None or known.digest != config.digest
         if known is None or is_news:
-            known = await self._keep(config, origin=origin, by=by, why=why)
-            report = _report(known, config, changes)
-            await self._tell("config.applied", report, self._descriptions(changes.described), config)
+            known = await self._keep(config, wish)
+        if is_news or marks:
+            report = report_of(known.number, config, wish, changes)
+            events = [self.event(kind, report), *self._descriptions(changes.described)]
+            await self._sink.put(events, {TOLD: config.digest, **(marks or {})})
+            self._on_told()
         elif changes.described:
             await self._sink.put(self._descriptions(changes.described))
         said = _reloaded(known, changes)
-        _log.info("configuration %d, %s: %s", known.number, by, _summary(said))
+        _log.info("configuration %d, %s: %s", known.number, wish.by, _summary(said))
         return said
 
-    async def _keep(self, config: Config, *, origin: Origin, by: str, why: str = "") -> Version:
-        keep = partial(self._versions.keep, at_ms=self._clock.now_ms(), origin=origin, by=by, why=why)
+    async def tell(self, kind: str, report: ConfigReport, marks: Mapping[str, str] | None = None) -> None:
+        """Of something that changes nothing."""
+        await self._sink.put([self.event(kind, report)], marks)
+        self._on_told()
+
+    def event(self, kind: str, report: ConfigReport) -> Event:
+        now_ms = self._clock.now_ms()
+        return Event(
+            device_id=GATEWAY,
+            kind=kind,
+            data=msgspec.to_builtins(report),
+            measured_ms=now_ms,
+            received_ms=now_ms,
+        )
+
+    async def _keep(self, config: Config, wish: Wish) -> Version:
+        version = Version(
+            digest=config.digest,
+            at_ms=self._clock.now_ms(),
+            origin=wish.origin,
+            by=wish.by,
+            why=wish.why or wish.detail,
+            collector=wish.collector,
+            pushed=wish.pushed,
+            files=dict(config.files),
+        )
         try:
-            return await asyncio.to_thread(keep, config.files)
+            return await asyncio.to_thread(self.versions.keep, version)
         except OSError as err:
             _log.error("this configuration is not kept in the history: %s", err)
-            return Version(
-                number=0,
-                digest=config.digest,
-                at_ms=self._clock.now_ms(),
-                origin=origin,
-                by=by,
-                why=why,
-                files=dict(config.files),
-            )
+            return version
 
     async def _refused(self, problems: Sequence[str], *, by: str, why: str) -> Reloaded:
         _log.error("the configuration has mistakes, and nothing was changed:\n%s", "\n".join(problems))
@@ -128,28 +180,13 @@ class Reconfigurer:
             why=why,
             digest=self._fleet.config.digest,
             code="mistakes",
-            problems=list(problems[:MOST_PROBLEMS]),
+            problems=shortened(problems),
         )
-        await self._sink.put([self._event("config.refused", report)])
-        self._on_told()
+        await self.tell("config.refused", report)
         return Reloaded(problems=list(problems))
-
-    async def _tell(self, kind: str, report: ConfigReport, more: Sequence[Event], config: Config) -> None:
-        await self._sink.put([self._event(kind, report), *more], {TOLD: config.digest})
-        self._on_told()
 
     def _descriptions(self, ids: Sequence[str]) -> list[Event]:
         return describe_devices(self._fleet.config, ids, self._clock.now_ms())
-
-    def _event(self, kind: str, report: ConfigReport) -> Event:
-        now_ms = self._clock.now_ms()
-        return Event(
-            device_id=GATEWAY,
-            kind=kind,
-            data=msgspec.to_builtins(report),
-            measured_ms=now_ms,
-            received_ms=now_ms,
-        )
 
 
 def describe_devices(config: Config, ids: Sequence[str], now_ms: int) -> list[Event]:
@@ -166,19 +203,32 @@ def describe_devices(config: Config, ids: Sequence[str], now_ms: int) -> list[Ev
     ]
 
 
-def _report(version: Version, config: Config, changes: Changes = NO_CHANGES) -> ConfigReport:
+def report_of(number: int, config: Config, wish: Wish, changes: Changes = NO_CHANGES) -> ConfigReport:
+    """What is told of a configuration that is active, with its number in the history."""
     return ConfigReport(
-        origin=version.origin,
-        by=version.by,
-        why=version.why,
-        version=version.number,
-        digest=version.digest,
+        origin=wish.origin,
+        by=wish.by,
+        why=wish.why,
+        id=wish.id,
+        code=wish.code,
+        detail=wish.detail,
+        version=number,
+        digest=config.digest,
         added=list(changes.added[:MOST_NAMED]),
         removed=list(changes.removed[:MOST_NAMED]),
         changed=len(_changed(changes)),
         waits_for_a_start=list(changes.waits_for_a_start),
         content=told_files(config.files),
     )
+
+
+def _wish_of(version: Version) -> Wish:
+    return Wish(origin=version.origin, by=version.by, why=version.why)
+
+
+def shortened(problems: Sequence[str]) -> list[str]:
+    """As many and as much of them as an event may hold."""
+    return [problem[:MOST_TEXT] for problem in problems[:MOST_PROBLEMS]]
 
 
 def _reloaded(version: Version, changes: Changes) -> Reloaded:

@@ -69,6 +69,7 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "command.refused": ("命令被拒绝", "Command refused"),
     "command.failed": ("命令失败", "Command failed"),
     "config.applied": ("配置已生效", "Configuration applied"),
+    "config.rejected": ("收到无效配置", "Not a configuration for this gateway"),
     "config.tried": ("配置试用中", "Configuration on trial"),
     "config.reverted": ("配置已撤回", "Configuration taken back"),
     "config.refused": ("配置被拒绝", "Configuration refused"),

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from edge_agent.catalogue import SUFFIX
 from edge_agent.commands.answer import Answer, table
 from edge_agent.config import load_config
-from edge_agent.config.bundle import file_of, places_in, read_bundle
+from edge_agent.config.bundle import places_in, read_bundle
+from edge_agent.config.journal import put_files
 from edge_agent.config.load import check_bundle
 from edge_agent.config.versions import NoSuchVersion, Version, Versions, difference
 from edge_agent.control.client import AgentSaysNo, ask_agent
 from edge_agent.control.on_site import Question
-from edge_agent.files import rewrite_durably
 from edge_agent.reconfigure import Reloaded
 from models.configuration import MAIN, digest_of
 from models.errors import NeedsAHuman
@@ -92,7 +91,10 @@ def rollback(path: Path, number: int | None, *, why: str, discard: bool) -> Answ
     config = check_bundle(path, target.files)  # what was right may not be so with the software of today
     if config.state_dir != state_dir:
         raise NeedsAHuman(f"{path}: version {target.number} has another state_dir; change it by hand")
-    put_files(path, target.files, now)
+    try:
+        put_files(path, now, target.files)
+    except OSError as err:
+        raise NeedsAHuman(f"{err.filename}: {err.strerror}; some files may be written: do it again") from err
     said = why or f"rollback to version {target.number}"
     answer = ask_agent(state_dir, Question(do="reload", why=said))
     if answer is None:
@@ -103,23 +105,6 @@ def rollback(path: Path, number: int | None, *, why: str, discard: bool) -> Answ
     if answer.error or answer.reloaded is None:
         raise AgentSaysNo(answer.code, answer.error)
     return _said(answer.reloaded, {"restored": target.number}, f"{path}: is as in version {target.number}. ")
-
-
-def put_files(path: Path, files: dict[str, bytes], now: dict[str, bytes]) -> None:
-    """Bring the files on disk from `now` to `files`; own profiles that are in no way part of them go.
-
-    The main file comes last: what it names is there then. Raises NeedsAHuman.
-    """
-    own = places_in(now[MAIN], path.name).profiles_dir
-    try:
-        for name in sorted(files, key=lambda name: name == MAIN):
-            if now.get(name) != files[name]:
-                rewrite_durably(file_of(path, name), files[name])
-        for name in now.keys() - files.keys():
-            if own is not None and name.startswith(own) and name.endswith(SUFFIX):
-                file_of(path, name).unlink(missing_ok=True)
-    except OSError as err:
-        raise NeedsAHuman(f"{err.filename}: {err.strerror}; some files may be written: do it again") from err
 
 
 def _reload(state_dir: Path, why: str, *, before: str) -> Answer:

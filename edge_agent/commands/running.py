@@ -14,6 +14,7 @@ import uvloop
 from edge_agent.app import Machine, run_agent
 from edge_agent.commands.answer import Answer
 from edge_agent.config import Config, load_config
+from edge_agent.config.journal import recover
 from edge_agent.kernel_clock import boot_id, is_synchronised
 from edge_agent.service_manager import ServiceManager
 from models.times import Clock, utc_text
@@ -25,6 +26,7 @@ def real_clock() -> Clock:
 
 def run(path: Path, *, level: str, as_json: bool) -> Answer:
     """Return after SIGTERM or SIGINT, when what was under way is finished."""
+    recover(path)
     config = load_config(path)
     _log_to_stderr(level, as_json=as_json)
     uvloop.run(_until_signal(config))

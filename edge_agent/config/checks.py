@@ -8,6 +8,7 @@ from typing import NamedTuple
 from edge_agent.config.collectors import collector_mistakes
 from edge_agent.config.sections import BUS_KINDS, BusSection, ConfigFile, DeviceSection, HealthSection
 from edge_agent.config.zones import zone_mistakes
+from edge_agent.identity.folder import MAIN
 from models.document import Mistake
 from models.document_hints import suggest
 from models.profile import Profile, parameter_mistakes
@@ -28,6 +29,11 @@ def file_mistakes(settings: ConfigFile) -> Iterator[Mistake]:
     """What is wrong with everything but the devices."""
     yield from _loopback(settings.health)
     yield from collector_mistakes(settings)
+    known = list(settings.collectors) or [MAIN]
+    for index, name in enumerate(settings.configuration.allow_push):
+        if name not in known:
+            path = ("configuration", "allow_push", index)
+            yield Mistake(path, f"no collector '{name}'", suggest(name, known))
     for index, name in _twice([bus.id for bus in settings.buses]):
         yield Mistake(("buses", index, "id"), f"'{name}' is the id of another one above", "each id once")
     for index, bus in enumerate(settings.buses):

@@ -75,6 +75,13 @@ class CommandsSection(Section):
     )
 
 
+class ConfigurationSection(Section):
+    allow_push: tuple[str, ...] = Field(
+        default=(),
+        description="the collectors that may push what is read here, by name; if there is one: [main]",
+    )
+
+
 class ModbusTcp(Section):
     """A device or converter that speaks Modbus TCP."""
 
@@ -257,6 +264,7 @@ class ConfigFile(Section):
         default={}, description="by name of your choice; without it there is one, main, by HTTPS"
     )
     commands: CommandsSection = CommandsSection()
+    configuration: ConfigurationSection = ConfigurationSection()
     buses: tuple[BusSection, ...] = Field(default=(), description="what devices are connected to")
     devices: tuple[DeviceSection, ...] = Field(default=(), description="what is read")
     devices_csv: str | None = Field(

@@ -25,7 +25,7 @@ class NoSuchVersion(NeedsAHuman):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration, at the time when it became active."""
 
-    number: int  # from 1; never used again
+    number: int = 0  # from 1, and never used again; 0: not kept
     digest: str
     at_ms: int
     origin: Literal["on-site", "collector", "gateway"]
@@ -63,34 +63,14 @@ class Versions:
             raise NoSuchVersion(f"there is no version {number}; see: edge-agent config history")
         return version
 
-    def keep(
-        self,
-        files: Mapping[str, bytes],
-        *,
-        at_ms: int,
-        origin: Literal["on-site", "collector", "gateway"],
-        by: str,
-        why: str = "",
-        collector: str = "",
-        pushed: int = 0,
-    ) -> Version:
-        """A new version. It is on disk when this returns. Raises OSError."""
+    def keep(self, version: Version) -> Version:
+        """The same with its number, on disk when this returns. Raises OSError."""
         numbers = self._numbers()
-        version = Version(
-            number=max(numbers, default=0) + 1,
-            digest=digest_of(files),
-            at_ms=at_ms,
-            origin=origin,
-            by=by,
-            why=why,
-            collector=collector,
-            pushed=pushed,
-            files=dict(files),
-        )
+        kept = msgspec.structs.replace(version, number=max(numbers, default=0) + 1)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(self._path(version.number), msgspec.msgpack.encode(version), mode=0o600)
-        self._tidy([*numbers, version.number])
-        return version
+        write_durably(self._path(kept.number), msgspec.msgpack.encode(kept), mode=0o600)
+        self._tidy([*numbers, kept.number])
+        return kept
 
     def _tidy(self, numbers: list[int]) -> None:
         sizes = {number: self._path(number).stat().st_size for number in numbers}

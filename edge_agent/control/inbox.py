@@ -1,7 +1,7 @@
 """Takes signed commands: what is not for here and now, or not allowed here, is refused and told of."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from drivers.contract import Sink
@@ -10,6 +10,7 @@ from edge_agent.control.orders import Order
 from edge_agent.identity.folder import Identity
 from models.actions import ACTIONS, ArgumentsWrong, Group, checked_arguments
 from models.command import Command, CommandInvalid, verify_command
+from models.configuration import is_configuration
 from models.reading import GATEWAY, Event
 from models.sealing import CannotUnseal, unseal_text
 from models.times import Clock
@@ -27,7 +28,10 @@ class Inbox:
         executor: Executor,
         sink: Sink,
         clock: Clock,
+        configurations: Callable[[bytes], Awaitable[str | None]],
     ) -> None:
+        """`configurations` takes those that come beside commands, as `take` does."""
+        self._configurations = configurations
         self._identity, self._allowed, self._executor = identity, allowed, executor
         self._sink, self._clock = sink, clock
         self._said: set[str] = set()
@@ -35,8 +39,10 @@ class Inbox:
     async def take(self, signed: bytes) -> str | None:
         """The id of a command that the collector has certainly given to us; None for anything else.
 
-        It is under way then, or refused, or was known.
+        It is under way then, or refused, or was known. The same goes for a configuration.
         """
+        if is_configuration(signed):
+            return await self._configurations(signed)
         try:
             command = verify_command(
                 signed,

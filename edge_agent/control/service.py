@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
 
 from edge_agent.buffer.contract import Buffer
@@ -16,6 +17,7 @@ from edge_agent.fleet import Fleet
 from edge_agent.identity.folder import Identity
 from edge_agent.reconfigure import Reconfigurer
 from edge_agent.sink import BufferSink
+from edge_agent.trials import Trials
 from models.actions import ArgumentsWrong, Group, checked_arguments
 from models.errors import GatehouseError
 from models.times import Clock
@@ -36,6 +38,7 @@ class Control:
         self,
         fleet: Fleet,
         reconfigurer: Reconfigurer,
+        trials: Trials,
         *,
         buffer: Buffer,
         sink: BufferSink,
@@ -44,7 +47,7 @@ class Control:
         on_told: Callable[[], None],
     ) -> None:
         """`on_told` is called when there is news of a command for the collector."""
-        self._fleet, self._reconfigurer = fleet, reconfigurer
+        self._fleet, self._reconfigurer, self._trials = fleet, reconfigurer, trials
         self._sink, self._clock = sink, clock
         self._is_time_known = is_time_known
         self._begun = asyncio.Event()
@@ -62,10 +65,11 @@ class Control:
         async with serve_on_site(self._fleet.config.state_dir / SOCKET, self._answer):
             await self._executor.run()
 
-    async def fetch(self, identity: Identity, connection: Asking) -> None:
+    async def fetch(self, collector: str, identity: Identity, connection: Asking) -> None:
         """Take what a collector has to give, for ever."""
         await self._begun.wait()
-        inbox = Inbox(identity, self._allowed, self._executor, self._sink, self._clock)
+        take = partial(self._trials.take, collector=collector, identity=identity)
+        inbox = Inbox(identity, self._allowed, self._executor, self._sink, self._clock, take)
         await Fetcher(connection, inbox, clock=self._clock, is_time_known=self._is_time_known).run()
 
     def _allowed(self) -> Collection[Group]:

@@ -72,11 +72,13 @@ class Collector:
         *,
         ended: asyncio.Event,
         on_delivered: Callable[[Batch, float], None] = lambda batch, seconds: None,
+        on_answer: Callable[[float], None] = lambda asked_s: None,
         services: Sequence[Service] = (),
     ) -> None:
+        """`on_answer` is as `Questions` has it."""
         self.name = settings.name
         self._settings, self._shared, self._ended = settings, shared, ended
-        self._on_delivered, self._services = on_delivered, services
+        self._on_delivered, self._on_answer, self._services = on_delivered, on_answer, services
         self._identity: Identity | None = None
         self._obstacle = ""  # why there is no connection at all
         self._keeper: CertificateKeeper | None = None
@@ -166,7 +168,13 @@ class Collector:
 
     def _questions(self, carrier: Carrier, identity: Identity) -> Questions:
         clock = self._shared.timekeeper.clock
-        return Questions(carrier, identity, clock.now_ms, monotonic_s=clock.monotonic_s)
+        return Questions(
+            carrier,
+            identity,
+            clock.now_ms,
+            monotonic_s=clock.monotonic_s,
+            on_answer=self._on_answer,
+        )
 
     def _make_keeper(
         self, identity: Identity, questions: Questions, changeover: Changeover, uplink: Uplink

@@ -68,9 +68,12 @@ class Questions:
         now_ms: Callable[[], int],
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
+        on_answer: Callable[[float], None] = lambda asked_s: None,
     ) -> None:
+        """`on_answer` is called for each question that is answered, with the time when it was asked."""
         self._carrier, self._identity = carrier, identity
         self._now_ms, self._monotonic_s = now_ms, monotonic_s
+        self._on_answer = on_answer
         self._url = carrier.url
 
     async def ask_time(self) -> Told:
@@ -136,6 +139,7 @@ class Questions:
             raise CollectorUnreachable(self._url, "it tells a time before this gateway was enrolled")
 
     async def _ask(self, request: Request) -> Answer:
+        asked_s = self._monotonic_s()
         answer = await self._carrier.exchange(
             Request(
                 request.method,
@@ -145,7 +149,9 @@ class Questions:
                 wait_s=request.wait_s,
             )
         )
-        return checked(self._url, answer)
+        good = checked(self._url, answer)
+        self._on_answer(asked_s)
+        return good
 
 
 def checked(url: str, answer: Answer) -> Answer:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from edge_agent.app import run_agent
 from edge_agent.cli import app
 from edge_agent.config import load_config
-from edge_agent.config.versions import Versions
+from edge_agent.config.versions import Version, Versions
 from edge_agent.control.on_site import SOCKET
 from edge_agent.identity.enroll import enroll
 from models.configuration import digest_of, files_told
@@ -85,6 +85,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         while not (config.state_dir / SOCKET).exists():  # noqa: ASYNC110  # it rings no bell
             await asyncio.sleep(0.01)
         await gateway.rack.until(10)
+        await gateway.collector.until(lambda collector: len(collector.items) > 50)
         yield gateway
     finally:
         stop.set()
@@ -199,12 +200,16 @@ async def test_a_file_is_checked_with_what_stands_beside_the_configuration(
     assert told["problems"][0]["file"] == str(other)
 
 
+def keep(state: Path, files: dict[str, bytes]) -> None:
+    Versions(state).keep(Version(digest=digest_of(files), at_ms=1, origin="on-site", by="li", files=files))
+
+
 async def test_a_rollback_without_an_agent_is_what_the_next_one_begins_with(gateway: Gateway) -> None:
     state = gateway.file.parent / "state"
     first = gateway.file.read_bytes()
-    Versions(state).keep({"gateway.yaml": first}, at_ms=1, origin="on-site", by="li")
+    keep(state, {"gateway.yaml": first})
     gateway.write(*NAMED)
-    Versions(state).keep({"gateway.yaml": gateway.file.read_bytes()}, at_ms=2, origin="on-site", by="li")
+    keep(state, {"gateway.yaml": gateway.file.read_bytes()})
     code, told = await gateway.typed("config", "rollback", "1")
     assert (code, told) == (0, {"restored": 1, "running": False})
     assert gateway.file.read_bytes() == first

@@ -136,7 +136,8 @@ class Collector:
             assert task is not None
             conversations[task] = writer
             try:
-                await self._talk(reader, writer)
+                with contextlib.suppress(asyncio.CancelledError):  # the end of the block; asyncio minds it
+                    await self._talk(reader, writer)
             finally:
                 writer.close()
                 with contextlib.suppress(OSError, ssl.SSLError):

@@ -68,6 +68,10 @@ def a_command(**changed: Any) -> Command:
     return Command(**fields | changed)
 
 
+async def no_configurations(signed: bytes) -> None:
+    raise AssertionError("this was a command")
+
+
 @contextlib.asynccontextmanager
 async def a_gateway(
     folder: Path, buffer: SqliteBuffer, clock: VirtualClock, *, allowed: tuple[Any, ...] = ("doors",)
@@ -77,7 +81,7 @@ async def a_gateway(
     bus = ObedientBus()
     executor = executor_on(buffer, bus, clock=clock.clock)
     sink = BufferSink(buffer, clock.clock)
-    inbox = Inbox(identity, lambda: allowed, executor, sink, clock.clock)
+    inbox = Inbox(identity, lambda: allowed, executor, sink, clock.clock, no_configurations)
     await executor.begin()
     running = asyncio.create_task(executor.run())
     try:
