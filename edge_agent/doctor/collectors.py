@@ -59,9 +59,12 @@ def no_way(_: Scene, name: str) -> Iterator[Finding]:
 
 
 def _steps(scene: Scene, name: str, identity: Identity) -> Iterator[Finding]:
-    address = urlsplit(identity.collector.url)
-    host, port = address.hostname or "", address.port or 443
     settings = scene.settings_of(name)
+    url = identity.collector.url
+    if settings is not None and settings.carrier == "mqtt" and settings.broker is not None:
+        url = settings.broker  # it has a certificate of the collector's CA, and is asked in its place
+    address = urlsplit(url)
+    host, port = address.hostname or "", address.port or (443 if address.scheme == "https" else 8883)
     proxy = None if settings is None else proxy_of(settings)
     if proxy is None:
         yield _no_proxy(scene, name)
@@ -71,7 +74,7 @@ def _steps(scene: Scene, name: str, identity: Identity) -> Iterator[Finding]:
         yield _through(proxy, name, host, port)
         yield skipped("collector.dns", f"the proxy {proxy} looks it up", subject=name)
         yield skipped("collector.tcp", f"the proxy {proxy} connects", subject=name)
-    yield _trusted(name, identity, host, port, proxy)
+    yield _trusted(name, identity, url, host, port, proxy)
     finding, offset_ms = _answered(scene, name, identity)
     yield finding
     if offset_ms is not None:
@@ -164,9 +167,8 @@ def reached(check: str, subject: str, host: str, port: int) -> Finding:
     return problem(check, seen, hint, subject=subject)
 
 
-def _trusted(name: str, identity: Identity, host: str, port: int, proxy: Proxy | None) -> Finding:
+def _trusted(name: str, identity: Identity, url: str, host: str, port: int, proxy: Proxy | None) -> Finding:
     """Verified as the agent itself does it. Nothing is sent."""
-    url = identity.collector.url
     try:
         with (
             connected(host, port, proxy) as plain,

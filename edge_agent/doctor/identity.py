@@ -7,8 +7,8 @@ from typing import Final
 from edge_agent.doctor.finding import Finding, ok, problem, skipped, warning
 from edge_agent.doctor.scene import Enrolled, Scene
 from edge_agent.identity.folder import EXPIRED, MAIN, NotEnrolled
+from edge_agent.identity.keeper import RENEWED_FROM
 
-RENEWED_AT: Final = 0.66  # of its life
 LATE_AT: Final = 0.80  # so much later than due means that renewal does not work
 
 
@@ -45,7 +45,7 @@ def judged_certificate(enrolled: Enrolled, now: datetime) -> Finding:
     begins = enrolled.identity.certificate.not_valid_before_utc
     ends = enrolled.identity.expires
     life = ends - begins
-    renewal = begins + RENEWED_AT * life
+    renewal = begins + RENEWED_FROM * life
     days = (ends - now).total_seconds() / 86_400
     facts = {"ends": ends.isoformat(), "renewal": renewal.isoformat(), "days_left": round(days, 2)}
     until = f"good until {ends:%Y-%m-%d %H:%M} UTC"
