@@ -81,7 +81,14 @@ def enroll(path: Path, text: str, *, name: str, again: bool) -> Answer:
     except TokenMalformed as err:
         raise NeedsAHuman(str(err)) from None
     proxy = proxy_of(config.collector(name))
-    identity = run(token, state_dir=config.state_dir, name=name, again=again, proxy=proxy)
+    identity = run(
+        token,
+        state_dir=config.state_dir,
+        name=name,
+        again=again,
+        proxy=proxy,
+        key_token=config.key_token,
+    )
     collector = identity.collector
     facts = {
         "collector": name,

@@ -13,6 +13,7 @@ from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistak
 from edge_agent.config.collectors import CollectorSettings, collector_settings, settings_of
 from edge_agent.config.device_list import devices_in, read_devices
 from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection, Section
+from edge_agent.identity.lock import TokenPlace
 from models.configuration import MAIN, digest_of
 from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
 from models.inventory import DeviceDescription
@@ -57,6 +58,15 @@ class Config:
     def collector(self, name: str) -> CollectorSettings:
         """How the collector of that name is reached, also before the file names it."""
         return settings_of(name, self.settings, self.file.parent)
+
+    @property
+    def key_token(self) -> TokenPlace | None:
+        """What locks the private keys of this gateway."""
+        section = self.settings.gateway.key_token
+        if section is None:
+            return None
+        pin_file = str(self.beside(section.pin_file).resolve())
+        return TokenPlace(module=section.module, token=section.token, pin_file=pin_file)
 
     def beside(self, name: str) -> Path:
         """A file that the configuration names, relative to itself."""

@@ -15,6 +15,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class KeyTokenSection(Section):
+    """A chip, card or TPM with the interface PKCS#11."""
+
+    module: str = Field(min_length=1, description="its library, such as /usr/lib/softhsm/libsofthsm2.so")
+    token: str = Field(min_length=1, description="its label")
+    pin_file: str = Field(min_length=1, description="a file with its PIN, for your eyes only")
+
+
 class GatewaySection(Section):
     state_dir: str = Field(default="state", min_length=1, description="folder for buffer and identity")
     profiles_dir: str | None = Field(default=None, min_length=1, description="folder with your own profiles")
@@ -22,6 +30,9 @@ class GatewaySection(Section):
         default=None, min_length=1, description="a file with the 32 bytes that encrypt the buffer"
     )
     at_rest_cipher: Literal["aes-256-gcm-siv", "sm4-gcm"] = "aes-256-gcm-siv"
+    key_token: KeyTokenSection | None = Field(
+        default=None, description="a PKCS#11 token that locks the keys of this gateway, from enrolment on"
+    )
 
 
 class HealthSection(Section):

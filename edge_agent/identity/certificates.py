@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from models.envelope import SUITES
@@ -41,10 +41,6 @@ def next_key_request(gateway_id: str, old: Ed25519PrivateKey, new: Ed25519Privat
         old_key=base64.b64encode(old_key).decode(),
         proof=base64.b64encode(old.sign(next_key_statement(gateway_id, new_key))).decode(),
     )
-
-
-def key_pem(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def check_certificate(

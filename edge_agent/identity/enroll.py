@@ -10,7 +10,6 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import ValidationError
 
 from edge_agent.files import write_durably
@@ -21,10 +20,10 @@ from edge_agent.identity.certificates import (
     check_certificate,
     check_collector_key,
     check_command_key,
-    key_pem,
     request_pem,
 )
 from edge_agent.identity.folder import Collector, Identity
+from edge_agent.identity.lock import Lock, TokenPlace, lock_of, new_lock
 from edge_agent.problems import problem_of
 from edge_agent.proxy import Proxy
 from edge_agent.tls import CollectorUnreachable, explain, verifying_context
@@ -60,6 +59,7 @@ class _Keys(NamedTuple):
     signing: Ed25519PrivateKey
     seal: X25519PrivateKey
     sm2: Sm2PrivateKey | None
+    lock: Lock
 
     def __repr__(self) -> str:
         return "_Keys()"
@@ -100,20 +100,28 @@ def enroll(
     name: str = identity.MAIN,
     again: bool = False,
     proxy: Proxy | None = None,
+    key_token: TokenPlace | None = None,
 ) -> Identity:
     """The new identity at the collector that is called `name` here, once it is on disk.
 
-    Until then nothing of an old one is touched. Raise AlreadyEnrolled, EnrolmentRefused, CertificateUnusable,
+    Until then nothing of an old one is touched. With `key_token` that token locks the private keys on disk.
+    Raise TokenUnusable, SecretUnusable, AlreadyEnrolled, EnrolmentRefused, CertificateUnusable,
     NameUnusable, StateUnusable, and what `edge_agent.tls` raises.
     """
     try:
-        return _enroll(token, state_dir, name, again=again, proxy=proxy)
+        return _enroll(token, state_dir, name, again=again, proxy=proxy, key_token=key_token)
     except OSError as err:
         raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
 
 
 def _enroll(
-    token: EnrollmentToken, state_dir: Path, name: str, *, again: bool, proxy: Proxy | None
+    token: EnrollmentToken,
+    state_dir: Path,
+    name: str,
+    *,
+    again: bool,
+    proxy: Proxy | None,
+    key_token: TokenPlace | None,
 ) -> Identity:
     folder = identity.identity_folder(state_dir, name)
     if not again:
@@ -121,7 +129,7 @@ def _enroll(
             present = identity.load_identity(state_dir, name)
             raise AlreadyEnrolled(present.gateway_id, present.collector.url, name)
     fresh = folder.with_name(folder.name + identity.NEW)
-    keys = _kept_keys(fresh, token) or _fresh_keys(folder, token)
+    keys = _kept_keys(fresh, token) or _fresh_keys(folder, token, key_token)
     try:
         answer = _ask(token, keys, proxy)
     except EnrolmentRefused:
@@ -164,18 +172,20 @@ def _enroll(
         ),
         certificate_pem=certificate_pem,
         ca_der=token.ca_certificate_der,
+        lock=keys.lock,
     )
     return identity.load_identity(state_dir, name)
 
 
-def _fresh_keys(folder: Path, token: EnrollmentToken) -> _Keys:
+def _fresh_keys(folder: Path, token: EnrollmentToken, key_token: TokenPlace | None) -> _Keys:
     """Kept before they are used: should the answer get lost, the same token is good for them again."""
-    keys = _Keys(Ed25519PrivateKey.generate(), X25519PrivateKey.generate(), _new_sm2_key())
     fresh = identity.new_folder(folder)
-    write_durably(fresh / identity.SEAL_KEY, keys.seal.private_bytes_raw(), mode=0o600)
+    lock = new_lock(fresh, key_token)
+    keys = _Keys(Ed25519PrivateKey.generate(), X25519PrivateKey.generate(), _new_sm2_key(), lock)
+    write_durably(fresh / identity.SEAL_KEY, lock.closed(keys.seal.private_bytes_raw()), mode=0o600)
     if keys.sm2 is not None:
-        write_durably(fresh / identity.SM2_KEY, keys.sm2.to_bytes(), mode=0o600)
-    write_durably(fresh / _KEY, key_pem(keys.signing), mode=0o600)
+        write_durably(fresh / identity.SM2_KEY, lock.closed(keys.sm2.to_bytes()), mode=0o600)
+    write_durably(fresh / _KEY, lock.pem(keys.signing), mode=0o600)
     write_durably(fresh / _ASKED_WITH, _digest(token), mode=0o600)
     return keys
 
@@ -185,13 +195,14 @@ def _kept_keys(fresh: Path, token: EnrollmentToken) -> _Keys | None:
     try:
         if (fresh / _ASKED_WITH).read_bytes() != _digest(token):
             return None
-        key = load_pem_private_key((fresh / _KEY).read_bytes(), None)
-        seal_key = X25519PrivateKey.from_private_bytes((fresh / identity.SEAL_KEY).read_bytes())
+        lock = lock_of(fresh)
+        key = lock.key_of((fresh / _KEY).read_bytes())
+        seal_key = X25519PrivateKey.from_private_bytes(lock.opened((fresh / identity.SEAL_KEY).read_bytes()))
         sm2 = fresh / identity.SM2_KEY
-        sm2_key = Sm2PrivateKey(sm2.read_bytes()) if sm2.exists() else None
+        sm2_key = Sm2PrivateKey(lock.opened(sm2.read_bytes())) if sm2.exists() else None
     except (OSError, ValueError):
         return None
-    return _Keys(key, seal_key, sm2_key) if isinstance(key, Ed25519PrivateKey) else None
+    return _Keys(key, seal_key, sm2_key, lock)
 
 
 def _digest(token: EnrollmentToken) -> bytes:

@@ -18,15 +18,15 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edge_agent.files import sync_folder, write_durably
 from edge_agent.identity.certificates import (
     CertificateUnusable,
     check_certificate,
     check_collector_key,
-    key_pem,
 )
+from edge_agent.identity.lock import OPEN, TOKEN, Lock, TokenUnusable, lock_of
+from edge_agent.secret_files import SecretUnusable
 from edge_agent.tls import verifying_context
 from models.envelope import GM, Signer, Suite, suite_named
 from models.errors import NeedsAHuman
@@ -91,6 +91,14 @@ class IdentityExposed(IdentityDamaged):
         self.folder, self.detail = folder, "others can read it"
 
 
+class IdentityLocked(IdentityDamaged):
+    """What locks its keys cannot open them now."""
+
+    def __init__(self, folder: Path, detail: str) -> None:
+        NeedsAHuman.__init__(self, f"{folder}: its keys stay locked: {detail}")
+        self.folder, self.detail = folder, detail
+
+
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the collector, and by which names it knows us."""
 
@@ -114,6 +122,7 @@ class Identity:
     seal_key: X25519PrivateKey = field(repr=False)  # opens the secrets in commands
     sm2_key: Sm2PrivateKey | None = field(repr=False)  # of the suite gm
     ca_der: bytes = field(repr=False)
+    lock: Lock = OPEN  # of the files with private keys
 
     @property
     def gateway_id(self) -> str:
@@ -141,7 +150,7 @@ class Identity:
     def ssl_context(self, now_s: Callable[[], float | None] | None = None) -> ssl.SSLContext:
         """Shows the gateway's certificate, trusts the enrolled CA alone. `now_s` as in `edge_agent.tls`."""
         context = verifying_context(self.ca_der, now_s)
-        context.load_cert_chain(self.file)
+        context.load_cert_chain(self.file, password=self.lock.password)
         return context
 
 
@@ -199,16 +208,17 @@ def read_identity(folder: Path, name: str, raw: bytes) -> Identity:
         for path in (folder, folder / name, folder / SEAL_KEY, *([folder / SM2_KEY] if is_gm else [])):
             _check_closed(folder, path)
         pem = (folder / name).read_bytes()
-        key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
-        seal_key = X25519PrivateKey.from_private_bytes((folder / SEAL_KEY).read_bytes())
-        sm2_key = Sm2PrivateKey((folder / SM2_KEY).read_bytes()) if is_gm else None
+        lock = lock_of(folder)
+        key, certificate = lock.key_of(pem), x509.load_pem_x509_certificate(pem)
+        seal_key = X25519PrivateKey.from_private_bytes(lock.opened((folder / SEAL_KEY).read_bytes()))
+        sm2_key = Sm2PrivateKey(lock.opened((folder / SM2_KEY).read_bytes())) if is_gm else None
         ca_der = (folder / CA).read_bytes()
-        if not isinstance(key, Ed25519PrivateKey):
-            raise IdentityDamaged(folder, f"the key in {name} is not an Ed25519 key")
         check_certificate(certificate, key=key, ca_der=ca_der, gateway_id=collector.gateway_id)
+    except (TokenUnusable, SecretUnusable) as err:
+        raise IdentityLocked(folder, str(err)) from None
     except (OSError, ValueError, KeyError, msgspec.MsgspecError, CertificateUnusable) as err:
         raise IdentityDamaged(folder, f"its files do not fit together ({err})") from None
-    return Identity(folder, folder / name, collector, certificate, key, seal_key, sm2_key, ca_der)
+    return Identity(folder, folder / name, collector, certificate, key, seal_key, sm2_key, ca_der, lock)
 
 
 def _check_closed(folder: Path, path: Path) -> None:
@@ -241,16 +251,29 @@ def new_folder(folder: Path) -> Path:
 
 
 def save_identity(
-    fresh: Path, *, key: Ed25519PrivateKey, collector: Collector, certificate_pem: bytes, ca_der: bytes
+    fresh: Path,
+    *,
+    key: Ed25519PrivateKey,
+    collector: Collector,
+    certificate_pem: bytes,
+    ca_der: bytes,
+    lock: Lock = OPEN,
 ) -> None:
     """Complete what `new_folder` began, with the keys in it, and let it take the place of any identity.
 
     The old one stays beside it under another name.
     """
-    write_durably(fresh / GATEWAY, key_pem(key) + certificate_pem, mode=0o600)
+    write_durably(fresh / GATEWAY, lock.pem(key) + certificate_pem, mode=0o600)
     write_durably(fresh / CA, ca_der)
     write_durably(fresh / COLLECTOR, msgspec.json.encode(collector), mode=0o600)
-    needed = {GATEWAY, SEAL_KEY, CA, COLLECTOR, *([SM2_KEY] if suite_named(collector.suite) is GM else [])}
+    needed = {
+        GATEWAY,
+        SEAL_KEY,
+        CA,
+        COLLECTOR,
+        *([TOKEN] if lock is not OPEN else []),
+        *([SM2_KEY] if suite_named(collector.suite) is GM else []),
+    }
     for rest in fresh.iterdir():
         if rest.name not in needed:
             rest.unlink()

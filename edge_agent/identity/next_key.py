@@ -10,10 +10,9 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edge_agent.files import sync_folder, write_durably
-from edge_agent.identity.certificates import CertificateUnusable, check_certificate, key_pem
+from edge_agent.identity.certificates import CertificateUnusable, check_certificate
 from edge_agent.identity.folder import COLLECTOR, GATEWAY, Identity, IdentityDamaged, read_identity
 
 NEXT_KEY: Final = "next.key"
@@ -24,13 +23,11 @@ def next_key(identity: Identity) -> Ed25519PrivateKey:
     """The key that a certificate is asked for; the same one again until `adopt` or `forget`."""
     path = identity.folder / NEXT_KEY
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
-        if isinstance(key, Ed25519PrivateKey):
-            return key
+        return identity.lock.key_of(path.read_bytes())
     except (FileNotFoundError, ValueError):
         pass  # there is none, or a damaged one, which was never shown to anybody
     key = Ed25519PrivateKey.generate()
-    write_durably(path, key_pem(key), mode=0o600)
+    write_durably(path, identity.lock.pem(key), mode=0o600)
     return key
 
 
@@ -42,7 +39,8 @@ def keep_certificate(identity: Identity, certificate_pem: str) -> Identity:
     except ValueError:
         raise CertificateUnusable(f"{identity.collector.url}: sent no certificate") from None
     check_certificate(certificate, key=key, ca_der=identity.ca_der, gateway_id=identity.gateway_id)
-    write_durably(identity.folder / NEXT, key_pem(key) + certificate_pem.encode(), mode=0o600)
+    pem = identity.lock.pem(key) + certificate_pem.encode()
+    write_durably(identity.folder / NEXT, pem, mode=0o600)
     return _next(identity)
 
 

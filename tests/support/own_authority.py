@@ -16,6 +16,7 @@ from edge_agent.identity import folder
 from edge_agent.identity.certificates import request_pem
 from edge_agent.identity.folder import Collector, Identity
 from edge_agent.identity.keeper import Way
+from edge_agent.identity.lock import TokenPlace, new_lock
 from edge_agent.tls import CollectorUnreachable
 from models.errors import GatehouseError
 from models.protocol import NextKeyRequest, ReturnResponse
@@ -37,6 +38,7 @@ class OwnAuthority:
     certified_ago: timedelta = timedelta()
     is_approved: bool = False
     refuses_to_be_shown: int = 0  # so often
+    key_token: TokenPlace | None = None
 
     def __post_init__(self) -> None:
         self.authority = CertificateAuthority.create(self.now())
@@ -55,7 +57,8 @@ class OwnAuthority:
     def enrol(self, name: str = folder.MAIN) -> Identity:
         key = Ed25519PrivateKey.generate()
         fresh = folder.new_folder(folder.identity_folder(self.state_dir, name))
-        seal_key = X25519PrivateKey.generate().private_bytes_raw()
+        lock = new_lock(fresh, self.key_token)
+        seal_key = lock.closed(X25519PrivateKey.generate().private_bytes_raw())
         write_durably(fresh / folder.SEAL_KEY, seal_key, mode=0o600)
         folder.save_identity(
             fresh,
@@ -70,6 +73,7 @@ class OwnAuthority:
             ),
             certificate_pem=self.certificate_pem(request_pem(key)).encode(),
             ca_der=self.authority.certificate_der(),
+            lock=lock,
         )
         return folder.load_identity(self.state_dir, name)
 

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from edge_agent.identity.certificates import CertificateUnusable, key_pem
+from edge_agent.identity.certificates import CertificateUnusable
 from edge_agent.identity.enroll import AlreadyEnrolled, EnrolmentRefused, enroll
 from edge_agent.identity.folder import (
     Identity,
@@ -25,6 +25,7 @@ from edge_agent.identity.folder import (
     identity_folder,
     load_identity,
 )
+from edge_agent.identity.lock import OPEN
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from models.command import CommandKey
 from models.errors import NeedsAHuman
@@ -244,7 +245,7 @@ async def test_a_damaged_file_of_the_identity_is_named_without_showing_it(
 async def test_another_key_beside_the_certificate_is_noticed(collector: Collector, tmp_path: Path) -> None:
     identity = await enrolled(collector, tmp_path)
     certificate = identity.certificate.public_bytes(Encoding.PEM)
-    (identity.folder / "gateway.pem").write_bytes(key_pem(Ed25519PrivateKey.generate()) + certificate)
+    (identity.folder / "gateway.pem").write_bytes(OPEN.pem(Ed25519PrivateKey.generate()) + certificate)
     with pytest.raises(IdentityDamaged, match="another key"):
         load_identity(tmp_path)
 

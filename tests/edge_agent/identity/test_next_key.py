@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_agent.identity.certificates import CertificateUnusable, key_pem, request_pem
+from edge_agent.identity.certificates import CertificateUnusable, request_pem
 from edge_agent.identity.folder import (
     GATEWAY,
     SEAL_KEY,
@@ -16,6 +16,7 @@ from edge_agent.identity.folder import (
     IdentityExposed,
     load_identity,
 )
+from edge_agent.identity.lock import OPEN
 from edge_agent.identity.next_key import NEXT, NEXT_KEY, adopt, forget, keep_certificate, kept, next_key
 from tests.support.killed_at import killed_at
 from tests.support.own_authority import OwnAuthority
@@ -145,7 +146,7 @@ def test_a_key_that_others_can_read_is_not_used_and_the_message_says_what_to_do(
 
 def test_no_message_shows_a_key(authority: OwnAuthority, tmp_path: Path) -> None:
     identity = authority.enrol()
-    secret = key_pem(identity.signing_key).decode().splitlines()[1]
+    secret = OPEN.pem(identity.signing_key).decode().splitlines()[1]
     (identity.folder / GATEWAY).write_bytes((identity.folder / GATEWAY).read_bytes()[:-30])
     with pytest.raises(IdentityDamaged) as refused:
         load_identity(tmp_path)
