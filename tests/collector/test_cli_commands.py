@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,34 @@ def test_a_command_that_cannot_be_given_or_listed_is_explained(
 )
 def test_without_a_collector_every_command_says_how_to_make_one(tmp_path: Path, arguments: list[str]) -> None:
     assert "collector init" in run(*arguments, "--dir", str(tmp_path / "nothing"), exit_code=1)
+
+
+def test_gateways_that_ask_to_come_back_are_listed_and_decided_on_record(folder: Folder) -> None:
+    assert ask(folder, "gateways", "requests") == []
+    connection = sqlite3.connect(folder / "collector.db")
+    now_ms = time.time_ns() // 1_000_000
+    for number, code in ((1, "AAAA-BBBB-CCCC"), (2, "DDDD-EEEE-FFFF")):
+        connection.execute(
+            "INSERT INTO gateway (id, site_id, name, state, suite, seal_key, enrolled_ms) "
+            "VALUES (?, 1, 'North', 'active', 'standard', x'00', 0)",
+            (f"gw-{number}",),
+        )
+        connection.execute(
+            "INSERT INTO gateway_return (gateway_id, code, public_key, state, asked_ms, last_asked_ms) "
+            "VALUES (?, ?, x'00', 'waiting', ?, ?)",
+            (f"gw-{number}", code, now_ms, now_ms),
+        )
+    connection.commit()
+    connection.close()
+    listed = ask(folder, "gateways", "requests")
+    assert [(row["code"], row["gateway_id"], row["state"]) for row in listed] == [
+        ("AAAA-BBBB-CCCC", "gw-1", "waiting"),
+        ("DDDD-EEEE-FFFF", "gw-2", "waiting"),
+    ]
+    assert ask(folder, "gateways", "approve", "aaaa bbbb cccc") == {"gateway_id": "gw-1", "state": "approved"}
+    assert ask(folder, "gateways", "reject", "DDDD-EEEE-FFFF") == {"gateway_id": "gw-2", "state": "rejected"}
+    [change] = ask(folder, "gateways", "history", "gw-1")
+    assert (change["change"], change["detail"]) == ("approved", "AAAA-BBBB-CCCC")
+    assert change["by"].endswith(", at the command line")
+    for words in (("approve", "GGGG-HHHH-IIII"), ("history", "gw-9")):
+        assert "collector gateways" in ask(folder, "gateways", *words, exit_code=1)["error"]
