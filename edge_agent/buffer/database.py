@@ -151,6 +151,14 @@ class WrongKey(NeedsAHuman):
         self.path = path
 
 
+class RowsBroken(sqlite3.DatabaseError):
+    """SQLite gave rows that it never took: it reads what stands on a broken page without a look at types."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 class _Damaged(Exception):
     """The file is not a sound database of ours."""
 
@@ -166,7 +174,7 @@ class Opened:
 class Database:
     """The file with its settings, and a lock beside it that keeps other processes out."""
 
-    def __init__(self, path: Path, at_rest: AtRest, *, checked_at_once: int = CHECKED_AT_ONCE_BYTES) -> None:
+    def __init__(self, path: Path, at_rest: AtRest, checked_at_once: int) -> None:
         """A file of up to `checked_at_once` bytes is checked to its end when it is opened."""
         self.path, self._checked_at_once = path, checked_at_once
         self._at_rest = at_rest
@@ -357,9 +365,9 @@ async def _check(connection: aiosqlite.Connection, path: Path, at_rest: AtRest, 
     if [sql for (sql,) in await connection.execute_fetchall(_SCHEMA_TEXT)] != _expected_schema():
         raise _Damaged("its tables are not those of a buffer")
     for table in _SMALL_TABLES if not thorough else ("",):
-        [(found,)] = await connection.execute_fetchall(f"PRAGMA integrity_check({table or 1})")
-        if found != "ok":
-            raise _Damaged(f"its integrity check failed: {found}")
+        found = [row[0] for row in await connection.execute_fetchall(f"PRAGMA integrity_check({table or 1})")]
+        if found != ["ok"]:
+            raise _Damaged(f"its integrity check failed: {found[0]}")
     if thorough and await scalar(connection, _OVERLAPS):
         raise _Damaged("two of its blocks hold the same sequence number")
 

@@ -183,10 +183,16 @@ class Piece:
 class Pieces:
     """The blocks, delivered batches and refused items of the file, a little at a time. Close it when done."""
 
-    def __init__(self, path: Path, statements: str, at_rest: AtRest) -> None:
-        """Raise OSError when the file cannot be opened."""
+    def __init__(self, path: Path, statements: str, at_rest: AtRest, *, brought: Spans) -> None:
+        """Without the blocks that are `brought` already. Raise OSError when the file cannot be opened."""
         self._at_rest = at_rest
-        self._salvage = Salvage(path, statements, is_sound=self._is_sound, with_last=True)
+        self._salvage = Salvage(
+            path,
+            statements,
+            is_sound=self._is_sound,
+            is_wanted=lambda table, rowid: table != "block" or brought.at(rowid or 0) is None,
+            with_last=True,
+        )
         self._steps = self._all_steps()
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiosqlite
 
 from edge_agent.buffer.contract import Batch, Counts, OutOfOrder
-from edge_agent.buffer.database import bytes_used, scalar
+from edge_agent.buffer.database import RowsBroken, bytes_used, scalar
 from edge_agent.buffer.rows import delete_between, split_block_after
 from edge_agent.buffer.spans import Spans
 from models.at_rest import AtRest
@@ -20,6 +20,7 @@ from models.envelope import FIRST_PREVIOUS
 MOST_SPANS_TOLD: Final = 1000
 
 _BATCH: Final = "number, first_seq, count, items, key_id, body, digest"
+_BATCH_TYPES: Final = [int, int, int, int, bytes, bytes, bytes]
 _LAST_SEQ: Final = """
 SELECT max(
     coalesce((SELECT first_seq + count - 1 FROM block ORDER BY first_seq DESC LIMIT 1), 0),
@@ -78,6 +79,8 @@ async def _load(
         "SELECT number, digest FROM batch WHERE collector = ? ORDER BY number DESC LIMIT 1", (number,)
     )
     batch, digest = next(iter(newest), (0, FIRST_PREVIOUS))
+    if not isinstance(batch, int) or not isinstance(digest, bytes):
+        raise RowsBroken("the newest batch has columns of other types")
     claimed = await _spans(connection, "SELECT first_seq, last_seq FROM claimed WHERE collector = ?", number)
     under_way = await _spans(
         connection,
@@ -156,7 +159,10 @@ async def find_batches(
 ) -> list[Batch]:
     """Batches by a condition of ours, which also says their order."""
     sql = f"SELECT {_BATCH} FROM batch WHERE {where}"  # noqa: S608  # our own text
-    return [Batch(*row) for row in await connection.execute_fetchall(sql, parameters)]
+    rows = [tuple(row) for row in await connection.execute_fetchall(sql, parameters)]
+    if any([type(value) for value in row] != _BATCH_TYPES for row in rows):
+        raise RowsBroken("a batch has columns of other types")
+    return [Batch(*row) for row in rows]
 
 
 async def store_batch(

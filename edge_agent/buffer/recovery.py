@@ -62,7 +62,7 @@ class Recovery:
         last_given = last_given if job is None else job.last_seq
         self._found, self._brought = Found(last_seq=last_given), Spans(job.brought if job else ())
         self._found = look(self.aside, self._statements, self._at_rest, last_given=last_given)
-        self._pieces = Pieces(self.aside, self._statements, self._at_rest)
+        self._pieces = Pieces(self.aside, self._statements, self._at_rest, brought=self._brought)
 
     async def begin(self, connection: aiosqlite.Connection) -> None:
         """Let the new, empty store go on where the old one was."""
@@ -90,8 +90,9 @@ class Recovery:
     ) -> None:
         """Put a piece in its place."""
         claimed = {state.id: state.claimed for state in states}
+        settled = _in_all([outboxes.settled(state) for state in states]) if states else Spans()
         for block in piece.blocks:
-            await self._bring_block(connection, block, claimed)
+            await self._bring_block(connection, block, claimed, settled)
         for state in states:
             if claimed[state.id] != state.claimed:
                 await outboxes.claim(connection, state.id, claimed[state.id])
@@ -140,12 +141,17 @@ class Recovery:
         return {kept.id for kept in self._found.collectors}
 
     async def _bring_block(
-        self, connection: aiosqlite.Connection, block: FoundBlock, claimed: dict[int, Spans]
+        self,
+        connection: aiosqlite.Connection,
+        block: FoundBlock,
+        claimed: dict[int, Spans],
+        settled: Spans,
     ) -> None:
+        """`settled`: what all have, as far as is known; perhaps they got it since."""
         free = Spans([(block.first_seq, block.first_seq + len(block.items) - 1)])
         free = free.within(1, self._found.last_seq).without(self._brought)
-        if not block.is_certain and claimed:  # perhaps it was deleted, because everybody has it
-            free = free.without(_in_all(list(claimed.values())))
+        if not block.is_certain or (self._found.is_whole and claimed.keys() <= self._kept_ids):
+            free = free.without(settled)
         for kept in self._found.collectors:
             if kept.id in claimed and block.is_certain and not self._found.is_whole:
                 claimed[kept.id] = claimed[kept.id].without(free.without(kept.in_batches))

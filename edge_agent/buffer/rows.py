@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiosqlite
 
 from edge_agent.buffer.blocks import Block, BlockDamaged, blocks_of, chunks_of, items_of
+from edge_agent.buffer.database import RowsBroken
 from edge_agent.buffer.spans import Spans
 from models.at_rest import AtRest, RowDamaged
 from models.reading import Item
@@ -77,7 +78,11 @@ async def find_blocks(
 ) -> list[StoredBlock]:
     """Blocks by a condition of ours, which also says their order."""
     sql = f"SELECT first_seq, count, holes, stored_ms, thinned, data FROM block WHERE {where}"  # noqa: S608  # our text
-    return [StoredBlock(*row) for row in await connection.execute_fetchall(sql, parameters)]
+    rows = [tuple(row) for row in await connection.execute_fetchall(sql, parameters)]
+    for *numbers, data in rows:
+        if type(data) is not bytes or any(type(number) is not int for number in numbers) or numbers[1] < 1:
+            raise RowsBroken("a block has columns of other types")
+    return [StoredBlock(*row) for row in rows]
 
 
 async def free_blocks(
@@ -97,6 +102,8 @@ async def free_blocks(
             break
     end = min(seq + limit, taken.next_after(seq) or seq + limit)
     blocks = await find_blocks(connection, "first_seq >= ? AND first_seq < ? ORDER BY first_seq", (seq, end))
+    if not blocks or blocks[0].first_seq != seq:
+        raise RowsBroken(f"the block {seq}, which its index names, is not there")
     follow: list[StoredBlock] = []
     for block in blocks:
         if follow and block.first_seq != follow[-1].last_seq + 1:

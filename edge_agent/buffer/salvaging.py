@@ -105,12 +105,11 @@ class Salvaging:
             except OSError as err:
                 _log.warning("%s: cannot be read any more, what was in it is missing: %s", path, err)
         try:
-            while not self._stop.is_set():
-                piece = await asyncio.to_thread(begun.next)
-                if piece is None:
-                    await self._finish(begun)
-                    return
+            while (piece := await asyncio.to_thread(begun.next)) is not None:
                 await self._change(begun, piece)
+                if self._stop.is_set():  # not before: who starts again and again gets on too
+                    return
+            await self._finish(begun)
         finally:
             begun.close()
 

@@ -13,12 +13,13 @@ import aiosqlite
 from edge_agent.buffer import outboxes, rows
 from edge_agent.buffer.blocks import blocks_of, chunks_of
 from edge_agent.buffer.contract import SeqRange
-from edge_agent.buffer.database import Database, bytes_used, disk_refused, is_damage
+from edge_agent.buffer.database import CHECKED_AT_ONCE_BYTES, Database, bytes_used, disk_refused, is_damage
 from edge_agent.buffer.losses import Lost
 from edge_agent.buffer.marks import checked, read_marks, write_marks
 from edge_agent.buffer.outbox import SqliteOutbox, begin_epoch
 from edge_agent.buffer.outboxes import OutboxState
 from edge_agent.buffer.room import make_room
+from edge_agent.buffer.rounds import EVERY_S, Rounds
 from edge_agent.buffer.salvaging import Salvaging, unfinished_aside
 from edge_agent.buffer.writer import TELEMETRY_WINDOW_S, Append, Writer
 from models.at_rest import AtRest
@@ -47,13 +48,14 @@ class SqliteBuffer:
         retention_days: float = 30,
         max_mb: int = 512,
         window_s: float = TELEMETRY_WINDOW_S,
+        checked_at_once: int = CHECKED_AT_ONCE_BYTES,
     ) -> Self:
         """Open the store at `path`, or make it.
 
         A file that cannot be used is renamed, and an event in the new store tells of it. Raise NeedsAHuman
         when a person must decide, BufferUnavailable when the disk refuses.
         """
-        buffer = cls(path, clock, at_rest, retention_days, max_mb, window_s)
+        buffer = cls(path, clock, at_rest, retention_days, max_mb, window_s, checked_at_once)
         try:
             await buffer.run(buffer._open_file)
         except BaseException:
@@ -69,11 +71,12 @@ class SqliteBuffer:
         retention_days: float,
         max_mb: int,
         window_s: float,
+        checked_at_once: int,
     ) -> None:
         """For `open` alone."""
         self.at_rest: Final = at_rest
         self.retention_ms: Final = round(retention_days * DAY_MS)
-        self._database, self._clock = Database(path, at_rest), clock
+        self._database, self._clock = Database(path, at_rest, checked_at_once), clock
         self._limit_bytes = max(max_mb, MIN_MB) * _MB - _WAL_ALLOWANCE
         self._unchecked_bytes = 0
         self._last_seq = 0
@@ -81,6 +84,7 @@ class SqliteBuffer:
         self._grew = asyncio.Event()
         self._writer = Writer(self._commit, self._watch_size, clock=clock, window_s=window_s)
         self._salvaging = Salvaging(self, clock)
+        self._rounds, self._looked_s = Rounds(self), clock.monotonic_s()
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,6 +130,11 @@ class SqliteBuffer:
                 await outboxes.remove_outbox(connection, self._states[name], self.states(without=name))
 
         await self.run(lambda: self.changing(work))
+
+    async def look_through(self) -> None:
+        """Check every block now, which otherwise happens by and by."""
+        while await self.run(self._rounds.piece):
+            pass
 
     async def wait_salvaged(self) -> None:
         """Return when nothing of a file that was set aside is still to be brought in."""
@@ -294,6 +303,9 @@ class SqliteBuffer:
     async def _watch_size(self) -> None:
         if self._unchecked_bytes >= _CHECK_EVERY_BYTES:
             await self.changing(self._make_room)
+        if self._clock.monotonic_s() - self._looked_s >= EVERY_S:
+            self._looked_s = self._clock.monotonic_s()
+            await self._rounds.piece()
 
     async def _make_room(self, connection: aiosqlite.Connection) -> None:
         losses = await make_room(connection, self.states(), self.at_rest, limit=self._limit_bytes)

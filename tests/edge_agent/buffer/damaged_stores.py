@@ -1,5 +1,6 @@
 """A buffer with something of everything in it, ways to damage its files, and a collector that keeps count."""
 
+import contextlib
 import random
 import sqlite3
 import tempfile
@@ -7,7 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_agent.buffer.contract import Batch
+from edge_agent.buffer.contract import Batch, OutOfOrder
+from edge_agent.buffer.database import CHECKED_AT_ONCE_BYTES
 from edge_agent.buffer.outbox import SqliteOutbox
 from edge_agent.buffer.sqlite import SqliteBuffer
 from models.envelope import FIRST_PREVIOUS, read_header
@@ -69,8 +71,8 @@ class Store:
         self._blocks: list[tuple[int, int, set[int]]] = []
         self.refused = 0
 
-    async def open(self) -> SqliteBuffer:
-        return await open_buffer(self.path, self._clock.clock, window_s=0)
+    async def open(self, *, checked_at_once: int = CHECKED_AT_ONCE_BYTES) -> SqliteBuffer:
+        return await open_buffer(self.path, self._clock.clock, window_s=0, checked_at_once=checked_at_once)
 
     async def fill(self, rng: random.Random) -> None:
         """Delivered and pending batches, blocks of all sizes, marks, a refused item; and a log."""
@@ -108,9 +110,17 @@ class Store:
         cut = await outbox.cut(limit)
         if cut is None:
             return None
-        batch = await self.sealer.store_next(outbox, limit)
-        self._sealed[batch.digest] = cut.items
-        return batch
+        with contextlib.suppress(KeyError):
+            await outbox.key_package(self.sealer.content_key.key_id)
+            batch = self.sealer.seal(cut)
+            try:
+                await outbox.store(batch)
+            except OutOfOrder:  # the store was replaced
+                return await self._seal(outbox, limit)
+            self._sealed[batch.digest] = cut.items
+            return batch
+        await outbox.add_key(self.sealer.content_key.key_id, self.sealer.package)
+        return await self._seal(outbox, limit)
 
     async def send(self, outbox: SqliteOutbox, limit: int = 400) -> None:
         """All there is, as the uplink does; under a new epoch when the collector objects."""
