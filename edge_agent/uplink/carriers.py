@@ -8,7 +8,6 @@ from edge_agent.proxy import Proxy, proxy_from
 from edge_agent.secret_files import read_secret
 from edge_agent.uplink.carrier import Carrier
 from edge_agent.uplink.https import HttpsCarrier
-from edge_agent.uplink.mqtt import MqttCarrier
 
 
 def make_carrier(
@@ -17,6 +16,8 @@ def make_carrier(
     """`certificates_at_s` is as in `edge_agent.tls`. Raise SecretUnusable."""
     proxy = proxy_of(settings)
     if settings.carrier == "mqtt" and settings.broker is not None:
+        from edge_agent.uplink.mqtt import MqttCarrier  # few gateways have a broker, and little memory
+
         return MqttCarrier(identity, settings.broker, certificates_at_s=certificates_at_s, proxy=proxy)
     return HttpsCarrier(identity, certificates_at_s=certificates_at_s, proxy=proxy)
 
