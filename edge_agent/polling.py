@@ -21,7 +21,7 @@ from drivers.waiting import sleep_unless
 from edge_agent.schedule import Device, Schedule, Turn
 from models.errors import BadInput
 from models.reading import Quality, Reading, Reason
-from models.times import Clock, utc_text
+from models.times import Clock
 
 READ_LIMIT_S: Final = 120.0
 """In real time. No honest sweep of one device takes so long; a driver that hangs must not stop the bus."""
@@ -298,7 +298,7 @@ class Arbiter:
         if state.lost_since_ms is None:
             state.lost_since_ms = self._clock.now_ms()
             said = "no reply" if reason is Reason.NO_REPLY else "not reachable"
-            _log.warning("%s: %s since %s", turn.device.id, said, utc_text(state.lost_since_ms))
+            _log.warning("%s: %s", turn.device.id, said)
         state.reason = reason
         self._schedule.lose(turn, took_s)
 

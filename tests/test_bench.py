@@ -43,7 +43,7 @@ def test_good_figures_reach_the_goals() -> None:
         pytest.param(replace(GOOD, agent=replace(AGENT, steady=Run(41, 2_000))), id="steady-rate"),
         pytest.param(replace(GOOD, agent=replace(AGENT, full=Run(41, 20_000))), id="full-rate"),
         pytest.param(replace(GOOD, sizes=[*SIZES, Size(60, 300, 3000, 3.0)]), id="one-size"),
-        pytest.param(replace(GOOD, agent=replace(AGENT, usual=Run(40, 200, 81))), id="memory"),
+        pytest.param(replace(GOOD, agent=replace(AGENT, usual=Run(40, 200, 91))), id="memory"),
         pytest.param(replace(GOOD, appended=Appends(100_000, 150_000)), id="appends"),
         pytest.param(replace(GOOD, taken=Intake(20_000, 80_000, 0.25, 1.4)), id="intake"),
         pytest.param(replace(GOOD, sweeps=[*SWEEPS, Sweep("modbus", "three", 8, 4, 3)]), id="requests"),

@@ -323,6 +323,7 @@ async def _connect(path: Path, at_rest: AtRest, *, thorough: bool = False) -> ai
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
+            "cache_size = -512",  # kB: blocks are written once and read once
             "busy_timeout = 5000",  # only a person with another SQLite tool can hold a lock
             f"journal_size_limit = {_WAL_KEPT_BYTES}",
         ):

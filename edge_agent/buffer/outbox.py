@@ -123,10 +123,11 @@ class SqliteOutbox:
         )
 
     async def belong_to(self, gateway_id: str) -> None:
+        if self._state.gateway_id == gateway_id:
+            return
+
         async def work(connection: aiosqlite.Connection) -> None:
             before = self._state.gateway_id
-            if before == gateway_id:
-                return
             await connection.execute_insert(
                 "UPDATE collector SET gateway_id = ? WHERE id = ?", (gateway_id, self._state.id)
             )

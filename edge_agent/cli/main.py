@@ -98,6 +98,8 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Log lines of JSON.")] = False,
 ) -> None:
     """Read, keep and send until SIGTERM or Ctrl-C; then finish what is under way."""
+    # httpx brings a command line of its own, for which it would hold 5 MB as long as the agent runs.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # how Python lets an import be refused
     from edge_agent.commands.answer import show
     from edge_agent.commands.running import run as run_
 

@@ -106,7 +106,6 @@ class Uplink:
 
         The first time comes at random: gateways of a district that had no power begin together.
         """
-        await self._outbox.belong_to(self._gateway_id)
         await self._wait(self._rng.uniform(0, self._pace.live_every_s))
         while True:
             try:
@@ -129,7 +128,6 @@ class Uplink:
     async def flush(self) -> None:
         """Send all that is there, or as much as goes without a pause. For the end, when `run` has ended."""
         try:
-            await self._outbox.belong_to(self._gateway_id)
             await self._send_all()
         except (RetryLater, NeedsAHuman) as err:
             self._note(err)
@@ -143,6 +141,7 @@ class Uplink:
 
     async def _send_all(self) -> None:
         """Send what there is. What comes meanwhile waits for others, to share an envelope with them."""
+        await self._outbox.belong_to(self._gateway_id)
         if self._timekeeper is not None and not self._timekeeper.is_set:
             await self._hear(await self._questions.ask_time())
         self._lanes.begin()
