@@ -261,6 +261,41 @@ def gateway_history(gateway_id: str, folder: Dir = HERE, as_json: Json = False) 
 
 
 @app.command()
+def enroll_file(
+    request: Annotated[Path, typer.Argument(help="What `edge-agent enroll --request` wrote.")],
+    answer: Annotated[
+        Path | None, typer.Option(help="Where the answer goes; REQUEST.answer if not given.")
+    ] = None,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Enrol a gateway without a network, also while the collector serves. Twice gives the same answer."""
+    from collector.commands.admission import enroll_file as run
+    from collector.commands.answer import show
+
+    show(lambda: run(folder, request, answer), as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="Files of `edge-agent export`, or folders with them.")],
+    receipts: Annotated[
+        Path | None, typer.Option(help="One file for all receipts; without it, one beside each file.")
+    ] = None,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Take in what a stick brought, also while the collector serves; twice changes nothing.
+
+    Exit code 1: something was refused or could not be read. All that is whole is taken in all the same.
+    """
+    from collector.commands.answer import show
+    from collector.commands.stick import import_files as run
+
+    show(lambda: run(folder, files, receipts), as_json=as_json)
+
+
+@app.command()
 def command(
     site: Annotated[str, typer.Argument(help="Code of the site.")],
     device: Annotated[str, typer.Argument(help="Id of the device in its gateway's file, or its number.")],

@@ -110,7 +110,7 @@ class _Agent:
             buffer=buffer,
             sink=sink,
             clock=clock,
-            is_time_known=lambda: timekeeper.is_set,
+            timekeeper=timekeeper,
             on_told=self._hurry,
         )
         self._shared = Shared(config.state_dir, buffer, timekeeper, machine.judges_certificates)

@@ -14,7 +14,7 @@ from edge_agent.buffer.database import bytes_used
 from edge_agent.buffer.outboxes import counts, load_outboxes
 from edge_agent.config import Config
 from edge_agent.identity.folder import IdentityDamaged, NotEnrolled, load_identity
-from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, OutboxStatus, Status
+from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, OutboxStatus, Status, by_stick
 from edge_agent.version import agent_version
 from models.errors import NeedsAHuman
 
@@ -132,8 +132,11 @@ def _collector(config: Config, name: str) -> CollectorStatus:
         identity = load_identity(config.state_dir, name)
     except (NotEnrolled, IdentityDamaged) as err:
         return CollectorStatus(state="not-enrolled", problem=str(err), needs_a_human=True)
+    if config.collector(name).carrier == "stick":
+        return by_stick(identity)
     return CollectorStatus(
         state="failing",
+        carrier=config.collector(name).carrier,
         problem="the agent does not run; start it: edge-agent run",
         gateway_id=identity.gateway_id,
         url=identity.collector.url,

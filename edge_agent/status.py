@@ -8,6 +8,7 @@ import msgspec
 from drivers.contract import DeviceState
 from edge_agent.buffer.contract import Counts
 from edge_agent.config import DeviceSection
+from edge_agent.identity.folder import Identity
 
 
 class OutboxStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether what is read arrives at one collector."""
 
     state: Literal["ok", "failing", "not-enrolled"]
+    carrier: str = ""  # https, mqtt or stick
     problem: str = ""
     needs_a_human: bool = False
     gateway_id: str = ""
@@ -71,6 +73,17 @@ class CollectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     return_code: str = ""  # by which the collector's people know that it is this gateway who asks to return
     delivered_batches: int = 0
     last_receipt_ms: int | None = None
+
+
+def by_stick(identity: Identity) -> CollectorStatus:
+    """Of a collector that nobody tries to reach: what waits for it is carried there."""
+    return CollectorStatus(
+        state="ok",
+        carrier="stick",
+        gateway_id=identity.gateway_id,
+        url=identity.collector.url,
+        certificate_expires=identity.expires.isoformat(),
+    )
 
 
 class DeviceStatus(msgspec.Struct, frozen=True, kw_only=True):

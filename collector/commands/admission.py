@@ -9,12 +9,17 @@ from sqlalchemy import select
 
 from collector.commands.answer import Answer, table
 from collector.identity import tokens
+from collector.identity.ca import RequestRefused
+from collector.identity.enrolment import Enrolment
 from collector.identity.gateways import at_the_command_line, revoke_gateway
-from collector.identity.home import Home
+from collector.identity.home import Home, write_file
+from collector.identity.tokens import TokenRefused
 from collector.settings import load_settings
 from collector.store.engine import Store
 from collector.store.schema import gateway, site
-from models.protocol import EnrollmentToken
+from models.errors import NeedsAHuman
+from models.offline import MAX_REQUEST_BYTES, OfflineRequestRefused, read_request
+from models.protocol import EnrollmentToken, EnrollResponse
 from models.times import DAY_MS, HOUR_MS, utc_text
 
 DEFAULT_DAYS = 365.0
@@ -44,6 +49,34 @@ def enrollment_token(folder: Path, site_code: str, gateway_name: str, hours: flo
         )
 
     return asyncio.run(issue())
+
+
+def enroll_file(folder: Path, request: Path, answer: Path | None) -> Answer:
+    """The answer is to be carried back; nothing in it is secret."""
+    target = answer or request.with_name(request.name + ".answer")
+    home, lives = Home(folder), load_settings(folder).certificates.lives
+
+    async def enrol() -> EnrollResponse:
+        async with await Store.open(home.database) as store:
+            key = home.commanding_key().public_bytes()
+            enrolment = Enrolment(store, home.authority(), home.keyring(), key, lives=lives)
+            return await enrolment.enrol_offline(read_request(data))
+
+    try:
+        with request.open("rb") as file:
+            data = file.read(MAX_REQUEST_BYTES + 1)
+        response = asyncio.run(enrol())
+        write_file(target, response.model_dump_json(indent=2).encode(), private=False)
+    except OSError as err:
+        raise NeedsAHuman(f"{err.filename or request}: {err.strerror}; is it the right stick?") from err
+    except (OfflineRequestRefused, RequestRefused, TokenRefused) as err:
+        raise NeedsAHuman(f"{request}: {err}; nobody was enrolled") from None
+    facts = {"gateway_id": response.gateway_id, "site": response.site_code, "answer": str(target)}
+    return Answer(
+        facts,
+        f"{response.gateway_id} of {response.site_code} is enrolled. Carry back {target}; on the gateway:\n\n"
+        f"edge-agent enroll TOKEN --answer {target.name}",
+    )
 
 
 def api_token(

@@ -19,10 +19,17 @@ from collector.identity.ca import (
 )
 from collector.identity.gateways import ACTIVE, add_key, at, certificate_of, note_change, pem_of
 from collector.identity.keyring import Keyring
-from collector.identity.tokens import Admission, spend_enrollment_secret, spent_enrollment_secret
+from collector.identity.tokens import (
+    Admission,
+    named_secret_hash,
+    secret_hash,
+    spend_enrollment_secret,
+    spent_enrollment_secret,
+)
 from collector.store.engine import Store
 from collector.store.schema import gateway
 from models.envelope import GM, Suite, suite_named
+from models.offline import OfflineRequest, verified_request
 from models.protocol import (
     CollectorKeyOffer,
     EnrollRequest,
@@ -66,31 +73,39 @@ class Enrolment:
         The same token with the same keys again, while it is good, gets the same answer: the first may have
         been lost.
         """
+        return await self._enrol(request, secret_hash(request.secret))
+
+    async def enrol_offline(self, sealed: OfflineRequest) -> EnrollResponse:
+        """As `enrol`, for a request that came in a file. Raise OfflineRequestRefused too."""
+        async with self._store.read() as connection:
+            digest = await named_secret_hash(connection, sealed.token)
+        return await self._enrol(verified_request(sealed, digest), digest)
+
+    async def _enrol(self, request: EnrollRequest, token: bytes) -> EnrollResponse:
         wanted = GatewayRequest.parse(request.csr_pem)
         seal_key = _seal_key(request.seal_key)
         now_ms = self._now_ms()
         async with self._store.write() as connection:
-            spent = await spent_enrollment_secret(connection, request.secret, now_ms=now_ms)
+            spent = await spent_enrollment_secret(connection, token, now_ms=now_ms)
             if spent is not None:
                 gateway_id, admission = spent
                 sm2_key = _sm2_key(request.sm2_key, wanted, admission)
                 certificate = await _admitted(connection, gateway_id, wanted.key, seal_key, sm2_key)
                 if certificate is not None:
                     return self._answer(gateway_id, admission, certificate)
-            return await self._admit(connection, request, wanted, seal_key, now_ms)
+            return await self._admit(connection, request, token, wanted, seal_key, now_ms)
 
     async def _admit(
         self,
         connection: AsyncConnection,
         request: EnrollRequest,
+        token: bytes,
         wanted: GatewayRequest,
         seal_key: bytes,
         now_ms: int,
     ) -> EnrollResponse:
         gateway_id = f"gw-{secrets.token_hex(6)}"
-        admission = await spend_enrollment_secret(
-            connection, request.secret, gateway_id=gateway_id, now_ms=now_ms
-        )
+        admission = await spend_enrollment_secret(connection, token, gateway_id=gateway_id, now_ms=now_ms)
         sm2_key = _sm2_key(request.sm2_key, wanted, admission)
         await connection.execute(
             insert(gateway).values(

@@ -17,6 +17,7 @@ from collector.store.engine import Store
 from collector.store.schema import api_token, enrollment_token, site
 from models.envelope import Suite, suite_named
 from models.errors import BadInput, NeedsAHuman
+from models.offline import token_name
 from models.protocol import Code
 from models.times import DAY_MS, HOUR_MS
 
@@ -85,13 +86,12 @@ async def issue_enrollment_secret(
 
 
 async def spend_enrollment_secret(
-    connection: AsyncConnection, secret: str, *, gateway_id: str, now_ms: int
+    connection: AsyncConnection, digest: bytes, *, gateway_id: str, now_ms: int
 ) -> Admission:
-    """Use the token up, in the transaction of the enrolment. Raise TokenRefused.
+    """Use up the token with this `secret_hash`, in the transaction of the enrolment. Raise TokenRefused.
 
     One statement decides, so of two enrolments at once exactly one finds the token unused.
     """
-    digest = secret_hash(secret)
     spent = await connection.execute(
         update(enrollment_token)
         .where(
@@ -110,21 +110,27 @@ async def spend_enrollment_secret(
 
 
 async def spent_enrollment_secret(
-    connection: AsyncConnection, secret: str, *, now_ms: int
+    connection: AsyncConnection, digest: bytes, *, now_ms: int
 ) -> tuple[str, Admission] | None:
     """The gateway that has used this token up, while the token would still be good."""
     token = enrollment_token.c
     query = (
         select(token.used_by, token.site_id, token.gateway_name, site.c.code, site.c.suite)
         .join_from(enrollment_token, site)
-        .where(
-            token.secret_hash == secret_hash(secret), token.used_by.is_not(None), token.expires_ms > now_ms
-        )
+        .where(token.secret_hash == digest, token.used_by.is_not(None), token.expires_ms > now_ms)
     )
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None
     return row.used_by, Admission(row.site_id, row.code, suite_named(row.suite), row.gateway_name)
+
+
+async def named_secret_hash(connection: AsyncConnection, name: str) -> bytes:
+    """Of the token that an offline request names. Raise TokenRefused."""
+    for (digest,) in await connection.execute(select(enrollment_token.c.secret_hash)):
+        if token_name(digest) == name:
+            return bytes(digest)
+    raise TokenRefused(Code.TOKEN_UNKNOWN, "this collector never gave out that token")
 
 
 async def _why_not(connection: AsyncConnection, digest: bytes) -> TokenRefused:

@@ -16,7 +16,11 @@ class _Known:
 
 
 class Inventory:
-    """Remembers numbers between batches. A number never changes, so what was committed stays true."""
+    """Remembers numbers between batches. A number never changes, so what was committed stays true.
+
+    What is not remembered may be there all the same: another process may have taken it in meanwhile, such as
+    `collector import` beside `collector serve`. It is looked for before a number is given.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
@@ -91,11 +95,17 @@ class GatewayInventory:
     def _device(self, device_id: str) -> int:
         number = self._known.devices.get(device_id) or self._added.devices.get(device_id)
         if number is None:
-            number = self._next("device")
-            self._connection.execute(
-                "INSERT INTO device (site_id, id, gateway_id, device_id, name) VALUES (?, ?, ?, ?, ?4)",
-                (self._site_id, number, self._gateway_id, device_id),
+            number = self._find(
+                "SELECT id FROM device WHERE site_id = ? AND gateway_id = ? AND device_id = ?",
+                self._gateway_id,
+                device_id,
             )
+            if number is None:
+                number = self._next("device")
+                self._connection.execute(
+                    "INSERT INTO device (site_id, id, gateway_id, device_id, name) VALUES (?, ?, ?, ?, ?4)",
+                    (self._site_id, number, self._gateway_id, device_id),
+                )
             self._added.devices[device_id] = number
         return number
 
@@ -103,13 +113,22 @@ class GatewayInventory:
         key = (device_id, name)
         number = self._known.points.get(key) or self._added.points.get(key)
         if number is None:
-            number = self._next("point")
-            self._connection.execute(
-                "INSERT INTO point (site_id, id, device, name) VALUES (?, ?, ?, ?)",
-                (self._site_id, number, self._device(device_id), name),
+            device = self._device(device_id)
+            number = self._find(
+                "SELECT id FROM point WHERE site_id = ? AND device = ? AND name = ?", device, name
             )
+            if number is None:
+                number = self._next("point")
+                self._connection.execute(
+                    "INSERT INTO point (site_id, id, device, name) VALUES (?, ?, ?, ?)",
+                    (self._site_id, number, device, name),
+                )
             self._added.points[key] = number
         return number
+
+    def _find(self, query: str, *names: str | int) -> int | None:
+        row = self._connection.execute(query, (self._site_id, *names)).fetchone()
+        return None if row is None else int(row[0])
 
     def _next(self, table: str) -> int:
         # `table` is one of two words of this module, never something from outside.

@@ -78,6 +78,12 @@ def enroll(
     collector: Annotated[
         str, typer.Option(help="What this gateway calls the collector; for each further one another name.")
     ] = "main",
+    request: Annotated[
+        Path | None, typer.Option(help="Without a network: write a request, to be carried to the collector.")
+    ] = None,
+    answer: Annotated[
+        Path | None, typer.Option(help="Without a network: the answer that was carried back.")
+    ] = None,
     config: Config = HERE,
     as_json: Json = False,
 ) -> None:
@@ -88,7 +94,19 @@ def enroll(
 
     if (token is None) == (token_file is None):
         raise typer.BadParameter("give the token, or --token-file, or - to read it from stdin")
-    show(lambda: run(config, token_from(token, token_file), name=collector, again=again), as_json=as_json)
+    if request is not None and answer is not None:
+        raise typer.BadParameter("--request comes first, --answer when the answer is here")
+    show(
+        lambda: run(
+            config,
+            token_from(token, token_file),
+            name=collector,
+            again=again,
+            request=request,
+            answer=answer,
+        ),
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -221,3 +239,39 @@ def write(
     from edge_agent.commands.write import write as run
 
     show(lambda: run(config, device, point, value), as_json=as_json)
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="A folder, such as that of a stick, or a file.")],
+    collector: Annotated[str, typer.Option(help="For which collector, as this gateway calls it.")] = "main",
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
+    """Write all that waits for a collector to a stick, sealed. It counts as delivered once receipts are here.
+
+    Exit code 1: not all could be sealed, or nothing could be written.
+    """
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.stick import export as run
+
+    show(lambda: run(config, target, collector), as_json=as_json)
+
+
+@app.command()
+def receipts(
+    files: Annotated[list[Path], typer.Argument(help="What `collector import` wrote.")],
+    collector: Annotated[
+        str | None, typer.Option(help="Only of this collector; without it, of whichever made them.")
+    ] = None,
+    config: Config = HERE,
+    as_json: Json = False,
+) -> None:
+    """Take in the receipts that a stick brought back. Twice changes nothing.
+
+    Exit code 1: something was refused, forged or cut off. What is good counts all the same.
+    """
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.stick import receipts as run
+
+    show(lambda: run(config, files, collector), as_json=as_json)

@@ -68,10 +68,23 @@ def summed_up(path: Path, config: "Config") -> Answer:
     return Answer(facts, text)
 
 
-def enroll(path: Path, text: str, *, name: str, again: bool) -> Answer:
-    """Enrol with the token; "-" reads it from the standard input."""
+def enroll(
+    path: Path,
+    text: str,
+    *,
+    name: str,
+    again: bool,
+    request: Path | None = None,
+    answer: Path | None = None,
+) -> Answer:
+    """Enrol with the token; "-" reads it from the standard input.
+
+    Without a network in two steps: `request` is a file to write, `answer` one that has come back.
+    """
     from edge_agent.config import load_config
+    from edge_agent.files import write_durably
     from edge_agent.identity.enroll import enroll as run
+    from edge_agent.identity.enroll import offline_answer, offline_request
     from edge_agent.uplink.carriers import proxy_of
     from models.protocol import EnrollmentToken, TokenMalformed
 
@@ -80,15 +93,35 @@ def enroll(path: Path, text: str, *, name: str, again: bool) -> Answer:
         token = EnrollmentToken.decode(sys.stdin.read() if text == "-" else text)
     except TokenMalformed as err:
         raise NeedsAHuman(str(err)) from None
-    proxy = proxy_of(config.collector(name))
-    identity = run(
-        token,
-        state_dir=config.state_dir,
-        name=name,
-        again=again,
-        proxy=proxy,
-        key_token=config.key_token,
-    )
+    try:
+        if request is not None:
+            data = offline_request(
+                token, state_dir=config.state_dir, name=name, again=again, key_token=config.key_token
+            )
+            write_durably(request, data)
+            told = (
+                f"{request} is written. At the collector, while the token is good:\n"
+                f"  collector enroll-file {request.name}\n"
+                f"and with what it writes: edge-agent enroll TOKEN --answer {request.name}.answer"
+            )
+            return Answer({"collector": name, "request": str(request)}, told)
+        came = None if answer is None else answer.read_bytes()
+    except OSError as err:
+        raise NeedsAHuman(
+            f"{err.filename or request or answer}: {err.strerror}; is it the right stick?"
+        ) from err
+    if came is not None:
+        identity = offline_answer(token, came, state_dir=config.state_dir, name=name)
+    else:
+        proxy = proxy_of(config.collector(name))
+        identity = run(
+            token,
+            state_dir=config.state_dir,
+            name=name,
+            again=again,
+            proxy=proxy,
+            key_token=config.key_token,
+        )
     collector = identity.collector
     facts = {
         "collector": name,

@@ -58,6 +58,10 @@ def _headline(status: Status) -> str:
 def _about_collector(name: str, collector: CollectorStatus, now_ms: int) -> str:
     if collector.state == "not-enrolled":
         return f"Collector {name}: {collector.problem}"
+    if collector.carrier == "stick":
+        return (
+            f"Collector {name}: by stick, as {collector.gateway_id}; what waits goes with: edge-agent export"
+        )
     until = collector.certificate_expires[:10]
     lines = [f"Collector {name}: {collector.url}, as {collector.gateway_id}; certificate until {until}"]
     if collector.last_receipt_ms is not None:

@@ -18,7 +18,7 @@ class CollectorSettings:
     """One collector, with what is common to all filled in."""
 
     name: str
-    carrier: Literal["https", "mqtt"]
+    carrier: Literal["https", "mqtt", "stick"]
     broker: str | None  # mqtts://host:port
     live_every_s: float
     max_items: int

@@ -71,7 +71,9 @@ class UplinkSection(Section):
 class CollectorSection(Section):
     """One collector. What is left out is as `uplink` has it for all of them."""
 
-    carrier: Literal["https", "mqtt"] = Field(default="https", description="what carries batches there")
+    carrier: Literal["https", "mqtt", "stick"] = Field(
+        default="https", description="what carries batches there; stick: people, who carry files"
+    )
     broker: str | None = Field(default=None, description="mqtts://host:port, for mqtt")
     live_every_s: float | None = Field(default=None, ge=1, le=86_400)
     max_items: int | None = Field(default=None, ge=1, le=50_000)

@@ -17,6 +17,7 @@ import msgspec
 
 from drivers.contract import Exchange
 from edge_agent.reconfigure import Reloaded
+from edge_agent.stick.stick import SealedUp, Settled
 from models.command import Outcome
 from models.errors import NeedsAHuman
 from models.reading import Reading
@@ -33,11 +34,14 @@ _NO_LOGIN: Final = 0xFFFF_FFFF
 class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is wanted of a device, or of the agent. Arguments may be secret: no `repr` shows them."""
 
-    do: Literal["act", "read", "reload"]
+    do: Literal["act", "read", "reload", "seal", "settle"]
     device: str = ""
     action: str = ""
     arguments: dict[str, Any] = {}
     why: str = ""  # of a change, for the record
+    collector: str = ""  # whose batches are to be sealed or settled
+    until: int = 0  # as for `edge_agent.stick.stick.Stick.seal`
+    statement: str = ""  # base64, as for `Stick.settle`
 
     def __repr__(self) -> str:
         return f"Question(do={self.do!r}, device={self.device!r}, action={self.action!r})"
@@ -54,6 +58,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     readings: list[Reading] = []
     exchanges: list[Exchange] = []
     reloaded: Reloaded | None = None
+    sealed: SealedUp | None = None
+    settled: Settled | None = None
 
 
 class Peer(NamedTuple):

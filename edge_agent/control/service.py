@@ -1,6 +1,7 @@
 """Puts together what a running agent needs for commands: from the collector, and from whoever is on site."""
 
 import asyncio
+import base64
 import secrets
 from collections.abc import Callable, Collection
 from functools import partial
@@ -14,9 +15,11 @@ from edge_agent.control.inbox import Inbox
 from edge_agent.control.on_site import SOCKET, Answer, Peer, Question, serve_on_site
 from edge_agent.control.orders import Ended, Order
 from edge_agent.fleet import Fleet
-from edge_agent.identity.folder import Identity
+from edge_agent.identity.folder import Identity, load_identity
 from edge_agent.reconfigure import Reconfigurer
 from edge_agent.sink import BufferSink
+from edge_agent.stick.stick import Stick
+from edge_agent.timekeeper import Timekeeper
 from edge_agent.trials import Trials
 from models.actions import ArgumentsWrong, Group, checked_arguments
 from models.errors import GatehouseError
@@ -43,13 +46,13 @@ class Control:
         buffer: Buffer,
         sink: BufferSink,
         clock: Clock,
-        is_time_known: Callable[[], bool],
+        timekeeper: Timekeeper,
         on_told: Callable[[], None],
     ) -> None:
         """`on_told` is called when there is news of a command for the collector."""
         self._fleet, self._reconfigurer, self._trials = fleet, reconfigurer, trials
         self._sink, self._clock = sink, clock
-        self._is_time_known = is_time_known
+        self._timekeeper, self._stick = timekeeper, Stick(buffer, timekeeper)
         self._begun = asyncio.Event()
         self._executor = Executor(
             lambda: fleet.buses,
@@ -70,7 +73,9 @@ class Control:
         await self._begun.wait()
         take = partial(self._trials.take, collector=collector, identity=identity)
         inbox = Inbox(identity, self._allowed, self._executor, self._sink, self._clock, take)
-        await Fetcher(connection, inbox, clock=self._clock, is_time_known=self._is_time_known).run()
+        await Fetcher(
+            connection, inbox, clock=self._clock, is_time_known=lambda: self._timekeeper.is_set
+        ).run()
 
     def _allowed(self) -> Collection[Group]:
         return self._fleet.config.settings.commands.allow
@@ -86,6 +91,8 @@ class Control:
     async def _answer(self, question: Question, peer: Peer) -> Answer:
         if question.do == "reload":
             return Answer(reloaded=await self._reconfigurer.reload(by=peer.name, why=question.why[:MOST_WHY]))
+        if question.do in ("seal", "settle"):
+            return await self._carry(question)
         bus = self._executor.bus_of(question.device)
         if bus is None:
             return Answer(
@@ -104,6 +111,25 @@ class Control:
             question.device, question.action, arguments, by=peer.name, now_ms=self._clock.now_ms()
         )
         return await ended_answer(await self._executor.submit(order))
+
+    async def _carry(self, question: Question) -> Answer:
+        """Seal for a stick, or act on what came with one."""
+        config, name = self._fleet.config, question.collector
+        if name not in {each.name for each in config.collectors}:
+            return Answer(error=f"the running agent has no collector {name!r}", code="no-such-collector")
+        try:
+            identity = await asyncio.to_thread(load_identity, config.state_dir, name)
+            if question.do == "seal":
+                max_items = config.collector(name).max_items
+                return Answer(
+                    sealed=await self._stick.seal(name, identity, max_items=max_items, until=question.until)
+                )
+            signed = base64.b64decode(question.statement, validate=True)
+            return Answer(settled=await self._stick.settle(name, identity, signed))
+        except ValueError:
+            return Answer(error="the statement is not base64", code="malformed")
+        except GatehouseError as err:
+            return Answer(error=str(err), code="failed")
 
 
 async def ended_answer(ended: "asyncio.Future[Ended] | None") -> Answer:

@@ -29,6 +29,7 @@ from edge_agent.proxy import Proxy
 from edge_agent.tls import CollectorUnreachable, explain, verifying_context
 from edge_agent.version import agent_version
 from models.errors import NeedsAHuman
+from models.offline import seal_request
 from models.protocol import (
     Code,
     CollectorKeyOffer,
@@ -114,6 +115,44 @@ def enroll(
         raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
 
 
+def offline_request(
+    token: EnrollmentToken, *, state_dir: Path, name: str, again: bool, key_token: TokenPlace | None = None
+) -> bytes:
+    """What is to be carried to the collector; the same keys as before, where it is asked for again.
+
+    Raise TokenUnusable, SecretUnusable, AlreadyEnrolled, NameUnusable, StateUnusable.
+    """
+    try:
+        _, keys = _begun(token, state_dir, name, again=again, key_token=key_token)
+    except OSError as err:
+        raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
+    return seal_request(_request(token, keys))
+
+
+def offline_answer(token: EnrollmentToken, data: bytes, *, state_dir: Path, name: str) -> Identity:
+    """The new identity, once the collector's answer has come back and is verified.
+
+    Raise EnrolmentRefused, CertificateUnusable, NameUnusable, StateUnusable.
+    """
+    folder = identity.identity_folder(state_dir, name)
+    fresh = folder.with_name(folder.name + identity.NEW)
+    keys = _kept_keys(fresh, token)
+    if keys is None:
+        raise EnrolmentRefused(
+            token.url, "", "with this token nothing was asked here; begin with edge-agent enroll --request"
+        )
+    try:
+        answer = EnrollResponse.model_validate_json(data)
+    except ValidationError:
+        raise EnrolmentRefused(
+            token.url, "", "the file is no answer of `collector enroll-file`, or cut off; copy it whole"
+        ) from None
+    try:
+        return _completed(token, keys, answer, fresh, state_dir, name)
+    except OSError as err:
+        raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
+
+
 def _enroll(
     token: EnrollmentToken,
     state_dir: Path,
@@ -123,18 +162,31 @@ def _enroll(
     proxy: Proxy | None,
     key_token: TokenPlace | None,
 ) -> Identity:
+    fresh, keys = _begun(token, state_dir, name, again=again, key_token=key_token)
+    try:
+        answer = _ask(token, keys, proxy)
+    except EnrolmentRefused:
+        (fresh / _ASKED_WITH).unlink(missing_ok=True)  # nothing was made of these keys
+        raise
+    return _completed(token, keys, answer, fresh, state_dir, name)
+
+
+def _begun(
+    token: EnrollmentToken, state_dir: Path, name: str, *, again: bool, key_token: TokenPlace | None
+) -> tuple[Path, _Keys]:
+    """The folder of what is being put together, and the keys in it."""
     folder = identity.identity_folder(state_dir, name)
     if not again:
         with contextlib.suppress(identity.NotEnrolled):
             present = identity.load_identity(state_dir, name)
             raise AlreadyEnrolled(present.gateway_id, present.collector.url, name)
     fresh = folder.with_name(folder.name + identity.NEW)
-    keys = _kept_keys(fresh, token) or _fresh_keys(folder, token, key_token)
-    try:
-        answer = _ask(token, keys, proxy)
-    except EnrolmentRefused:
-        (fresh / _ASKED_WITH).unlink(missing_ok=True)  # nothing was made of these keys
-        raise
+    return fresh, _kept_keys(fresh, token) or _fresh_keys(folder, token, key_token)
+
+
+def _completed(
+    token: EnrollmentToken, keys: _Keys, answer: EnrollResponse, fresh: Path, state_dir: Path, name: str
+) -> Identity:
     certificate_pem = answer.certificate_pem.encode()
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -223,14 +275,18 @@ def _shown(sm2_key: Sm2PrivateKey, key: Ed25519PrivateKey) -> Sm2Key:
     return Sm2Key(public_key=base64.b64encode(public_key).decode(), proof=base64.b64encode(proof).decode())
 
 
-def _ask(token: EnrollmentToken, keys: _Keys, proxy: Proxy | None) -> EnrollResponse:
-    request = EnrollRequest(
+def _request(token: EnrollmentToken, keys: _Keys) -> EnrollRequest:
+    return EnrollRequest(
         secret=token.secret,
         csr_pem=request_pem(keys.signing),
         agent_version=agent_version(),
         seal_key=base64.b64encode(keys.seal.public_key().public_bytes_raw()).decode(),
         sm2_key=None if keys.sm2 is None else _shown(keys.sm2, keys.signing),
     )
+
+
+def _ask(token: EnrollmentToken, keys: _Keys, proxy: Proxy | None) -> EnrollResponse:
+    request = _request(token, keys)
     if not token.url.startswith("https://"):
         raise NeedsAHuman(f"the enrolment token names {token.url}, which is not https; ask for a new one")
     try:

@@ -24,7 +24,7 @@ from edge_agent.identity.folder import (
 )
 from edge_agent.identity.keeper import CertificateKeeper, KeeperState, Way
 from edge_agent.secret_files import SecretUnusable
-from edge_agent.status import CollectorStatus
+from edge_agent.status import CollectorStatus, by_stick
 from edge_agent.supervision import supervised
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.uplink import returning
@@ -115,9 +115,12 @@ class Collector:
             return CollectorStatus(state="not-enrolled", problem=self._obstacle, needs_a_human=True)
         kept = KeeperState() if self._keeper is None else self._keeper.state
         problem = self._obstacle or state.problem
+        if self._settings.carrier == "stick":
+            return by_stick(identity)
         if kept.code or (state.problem and identity.has_expired):
             problem = kept.problem or EXPIRED
         return CollectorStatus(
+            carrier=self._settings.carrier,
             state="failing" if problem else "ok",
             problem=problem,
             needs_a_human=state.needs_a_human
@@ -141,6 +144,10 @@ class Collector:
         self._identity, self._uplink, self._keeper = None, None, None
         try:
             self._identity = identity = await asyncio.to_thread(load_identity, shared.state_dir, self.name)
+            if self._settings.carrier == "stick":
+                self._obstacle = ""
+                await first_of(self._another(stamp), self._ended.wait())
+                return
             carrier = make_carrier(identity, self._settings, self._certificates_at_s())
         except (NotEnrolled, IdentityDamaged, SecretUnusable) as err:
             if str(err) != self._obstacle:

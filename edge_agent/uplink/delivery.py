@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from drivers.waiting import first_of
-from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Outbox
+from edge_agent.buffer.contract import Batch, Buffer, BufferUnavailable, Outbox, OutOfOrder
 from edge_agent.timekeeper import Timekeeper
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.uplink.backoff import Backoff
@@ -172,6 +172,8 @@ class Uplink:
         while (cut := await self._suspects.cut() or await self._lanes.next_cut()) is not None:
             try:
                 return await self._sealer.seal(cut)
+            except OutOfOrder:  # these went into a batch for a stick meanwhile, which is pending now
+                return await self._next_batch()
             except CannotSeal as err:
                 if not await self._suspects.divide(cut.first_seq, len(cut.items), err.detail):
                     raise
