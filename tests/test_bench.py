@@ -6,6 +6,7 @@ import pytest
 
 from bench.__main__ import Figures, reached, report
 from bench.appends import Result as Appends
+from bench.backlog import Result as Drained
 from bench.doors import Latency, latency_of
 from bench.doors import Result as Events
 from bench.edge import Result, Run
@@ -30,7 +31,7 @@ FAST, SLOW = Latency(p99=49.9, p50=2.0, worst=120.0), Latency(p99=50.0, p50=2.0,
 APPENDS = Appends(buffer_per_s=200_000, bare_per_s=150_000)
 EVENTS = Events(pushed=FAST, streamed=FAST, alone=SLOW)
 SEALINGS = [Sealing("an envelope of suite gm", 1500.0, 1200.0)]
-GOOD = Figures(AGENT, SIZES, INTAKE, APPENDS, COSTS, SWEEPS, LINE, EVENTS, SEALINGS)
+GOOD = Figures(AGENT, SIZES, INTAKE, APPENDS, Drained(20_000), COSTS, SWEEPS, LINE, EVENTS, SEALINGS)
 
 
 def test_good_figures_reach_the_goals() -> None:
@@ -44,6 +45,7 @@ def test_good_figures_reach_the_goals() -> None:
         pytest.param(replace(GOOD, agent=replace(AGENT, full=Run(41, 20_000))), id="full-rate"),
         pytest.param(replace(GOOD, sizes=[*SIZES, Size(60, 300, 3000, 3.0)]), id="one-size"),
         pytest.param(replace(GOOD, agent=replace(AGENT, usual=Run(40, 200, 91))), id="memory"),
+        pytest.param(replace(GOOD, drained=Drained(1_999)), id="backlog"),
         pytest.param(replace(GOOD, appended=Appends(100_000, 150_000)), id="appends"),
         pytest.param(replace(GOOD, taken=Intake(20_000, 80_000, 0.25, 1.4)), id="intake"),
         pytest.param(replace(GOOD, sweeps=[*SWEEPS, Sweep("modbus", "three", 8, 4, 3)]), id="requests"),
