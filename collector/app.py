@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from collector.api import (
     alerts,
     commands,
+    configurations,
     consumption,
     health,
     inventory,
@@ -17,7 +18,7 @@ from collector.api import (
     returns,
     stream,
 )
-from collector.api.access import reads, writes_alerts, writes_commands, writes_gateways
+from collector.api.access import reads, writes_alerts, writes_commands, writes_configurations, writes_gateways
 from collector.api.answers import DescribedApi
 from collector.api.live import LiveHub
 from collector.api.metrics import Metrics
@@ -41,13 +42,15 @@ _DESCRIPTION: Final = """
 Everything that gateways brought in: where it came from, what it adds up to, and what is wrong.
 
 * **Tokens.** `collector api-token` makes them; send `Authorization: Bearer ght_…`. A token has scopes
-  (`read`, `alerts:write`, `commands:write`, `gateways:write`) and may be restricted to sites: of other
-  sites it sees nothing.
+  (`read`, `alerts:write`, `commands:write`, `config:write`, `gateways:write`) and may be restricted to
+  sites: of other sites it sees nothing.
 * **Times** are ISO 8601 with zone or milliseconds since 1970; answers are in UTC.
 * **Lists** come in pages: hand `next_cursor` back as `cursor` until it is null. Nothing that was there
   when you began is left out or repeated, whatever is stored meanwhile.
 * **Commands** carry a key of your choice: sent twice with the same key, they are carried out once. Gateways
   carry out what their own configuration allows, and nothing after its time.
+* **Configurations** are pushed likewise, where a technician has allowed it. A gateway checks each as a whole,
+  and takes it back by itself unless this collector is reached with it.
 * **Errors** are problem+json (RFC 9457): `type` is for programs, `hint` says what to do next.
 """
 
@@ -78,6 +81,7 @@ def create_app(
     )
     state = app.state
     state.store, state.clock, state.live, state.desk, state.jobs = store, clock, live, desk, jobs
+    state.configurations = desk.configurations
     state.factors = factors or Factors()
     state.metrics, state.heartbeat_s, state.real_now_ms = Metrics(), heartbeat_s, real_now_ms
 
@@ -91,12 +95,13 @@ def create_app(
         state.next_keys, state.strangers = next_keys, Strangers(clock.monotonic_s)
         app.include_router(gateway_routes)
     known = Depends(known_parameters_only)
-    for module in (inventory, returns, readings, consumption, alerts, commands, stream):
+    for module in (inventory, returns, readings, consumption, alerts, commands, configurations, stream):
         app.include_router(module.router, dependencies=[Depends(reads), known])
     app.include_router(alerts.actions, dependencies=[Depends(writes_alerts), known])
     app.include_router(inventory.actions, dependencies=[Depends(writes_gateways), known])
     app.include_router(returns.actions, dependencies=[Depends(writes_gateways), known])
     app.include_router(commands.actions, dependencies=[Depends(writes_commands), known])
+    app.include_router(configurations.actions, dependencies=[Depends(writes_configurations), known])
     app.include_router(metrics.router)
     app.include_router(health.router)
     install_pages(app)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from collector.cli_config import configs
+
 app = typer.Typer(
     help="Take in what gateways measured, make sense of it, and tell people and programs.",
     no_args_is_help=True,
@@ -23,6 +25,7 @@ app.add_typer(sites, name="site")
 app.add_typer(keys, name="keys")
 app.add_typer(api_tokens, name="api-token")
 app.add_typer(gateways, name="gateways")
+app.add_typer(configs, name="config")
 
 Dir = Annotated[
     Path, typer.Option("--dir", envvar="GATEHOUSE_COLLECTOR_DIR", help="The folder of the collector.")
@@ -153,7 +156,8 @@ def api_token(
         str | None, typer.Option(help="Whose token it is; shown with what is done by it.")
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, alerts:write, commands:write, gateways:write.")
+        list[str] | None,
+        typer.Option(help="read, alerts:write, commands:write, config:write, gateways:write."),
     ] = None,
     site: Annotated[
         list[str] | None, typer.Option(help="Code of a site it may see; all if not given.")

@@ -8,6 +8,7 @@ Secrets are in files beside a configuration, which are no part of it.
 """
 
 import base64
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ SHORTEST_LIFE_MS: Final = 60_000
 LONGEST_LIFE_MS: Final = 7 * DAY_MS
 
 CONFIRM_S: Final = 120.0
-SHORTEST_CONFIRM_S: Final = 10.0
+SHORTEST_CONFIRM_S: Final = 5.0
 LONGEST_CONFIRM_S: Final = 3600.0
 
 FILE_NAME: Final = re.compile(r"(?:\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}")
@@ -168,6 +169,17 @@ def files_told(content: str) -> dict[str, bytes]:
         return unpack_files(base64.b64decode(content, validate=True))
     except ValueError as err:
         raise ConfigurationInvalid("malformed", str(err)) from None
+
+
+def difference(
+    old: Mapping[str, bytes], new: Mapping[str, bytes], names: tuple[str, str] = ("before", "after")
+) -> str:
+    """Line by line, as `diff --unified` has it; "" when there is none."""
+    lines: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = (files.get(name, b"").decode(errors="replace").splitlines() for files in (old, new))
+        lines += difflib.unified_diff(before, after, f"{names[0]}/{name}", f"{names[1]}/{name}", lineterm="")
+    return "\n".join(lines)
 
 
 def sign_configuration(pushed: Pushed, key: CommandKey) -> bytes:

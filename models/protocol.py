@@ -149,9 +149,9 @@ MOST_GOT: Final = 20
 
 
 class CommandOffer(BaseModel):
-    """Commands for one gateway that wait for it; each is to be named as `got` in the next question."""
+    """What waits for one gateway; each is to be named as `got` in the next question."""
 
-    commands: list[str] = Field(description="base64 of signed commands, the oldest first")
+    commands: list[str] = Field(description="base64 of signed commands and configurations, the oldest first")
 
 
 class Quarantined(BaseModel):

@@ -122,9 +122,11 @@ def _unauthorized(code: str, detail: str) -> ApiProblem:
 reads = Requires("read")
 writes_alerts = Requires("alerts:write")
 writes_commands = Requires("commands:write")
+writes_configurations = Requires("config:write")
 writes_gateways = Requires("gateways:write")
 
 Reads = Annotated[Caller, Depends(reads)]
 WritesAlerts = Annotated[Caller, Depends(writes_alerts)]
 WritesCommands = Annotated[Caller, Depends(writes_commands)]
+WritesConfigurations = Annotated[Caller, Depends(writes_configurations)]
 WritesGateways = Annotated[Caller, Depends(writes_gateways)]

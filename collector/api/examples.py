@@ -170,6 +170,49 @@ COMMAND_RECORD: dict[str, Any] = COMMAND | {
     ]
 }
 
+PUSH_WISH: dict[str, Any] = {
+    "files": {"gateway.yaml": "buses: [{id: rack, modbus_tcp: {host: 192.168.1.20}}]\ndevices: []\n"},
+    "why": "the converter has another address",
+}
+
+PUSH: dict[str, Any] = {
+    "site": "hq",
+    "id": "converter-2",
+    "gateway_id": "gw-4f1d2c9a7b30",
+    "files": ["gateway.yaml"],
+    "base": "9a0f2c4b6d8e1a3c5f7092b4d6e8fa1c3e5072946b8dafc1e3052749b6d8fa1c",
+    "why": "the converter has another address",
+    "issued_by": "platform",
+    "issued_at": "2025-11-03T00:00:00.000Z",
+    "expires_at": "2025-11-04T00:00:00.000Z",
+    "confirm_within_s": 120.0,
+    "state": "applied",
+    "code": None,
+    "detail": None,
+    "problems": None,
+}
+
+PUSH_RECORD: dict[str, Any] = PUSH | {
+    "history": [
+        {"state": "waiting", "by": "platform", "at": "2025-11-03T00:00:00.000Z", "detail": ""},
+        {"state": "sent", "by": "gw-4f1d2c9a7b30", "at": "2025-11-03T00:00:00.150Z", "detail": ""},
+        {"state": "tried", "by": "gw-4f1d2c9a7b30", "at": "2025-11-03T00:00:00.420Z", "detail": ""},
+        {"state": "applied", "by": "gw-4f1d2c9a7b30", "at": "2025-11-03T00:00:01.420Z", "detail": ""},
+    ]
+}
+
+ACTIVE: dict[str, Any] = {
+    "version": 4,
+    "digest": "1c3e5072946b8dafc1e3052749b6d8fa1c9a0f2c4b6d8e1a3c5f7092b4d6e8fa",
+    "origin": "collector",
+    "by": "platform",
+    "why": "the converter has another address",
+    "push_id": "converter-2",
+    "active_at": "2025-11-03T00:00:00.400Z",
+}
+
+ACTIVE_RECORD: dict[str, Any] = ACTIVE | {"gateway_id": "gw-4f1d2c9a7b30", "files": PUSH_WISH["files"]}
+
 QUARANTINE: dict[str, Any] = {
     "site": "hq",
     "gateway_id": "gw-4f1d2c9a7b30",

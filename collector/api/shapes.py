@@ -229,6 +229,65 @@ class CommandRecord(CommandItem):
     history: list[CommandChangeItem]
 
 
+PushState = Literal["waiting", "sent", "tried", "expired", "refused", "reverted", "applied"]
+
+
+class PushItem(BaseModel):
+    """A configuration that was pushed to a gateway, and what came of it."""
+
+    site: str
+    id: str = Field(description="the key that it was pushed with")
+    gateway_id: str
+    files: list[str] = Field(description="names of its files")
+    base: str | None = Field(description="digest of what it is a change of; null: whatever the gateway has")
+    why: str
+    issued_by: str = Field(description="name of the token, or of the person")
+    issued_at: Moment
+    expires_at: Moment
+    confirm_within_s: float
+    state: PushState = Field(
+        description="tried: it runs, and is kept once this collector is reached with it; refused and "
+        "expired: it never ran; reverted: it was taken back"
+    )
+    code: str | None = Field(description="why it is not kept, such as not-allowed, mistakes or not-reached")
+    detail: str | None = Field(description="the same for people")
+    problems: list[str] | None = Field(description="mistakes with file, line and hint")
+
+
+class PushChangeItem(BaseModel):
+    state: PushState
+    by: str = Field(description="a token or person, a gateway's id, or collector")
+    at: Moment
+    detail: str
+
+
+class PushRecord(PushItem):
+    """A pushed configuration with every change of its state."""
+
+    history: list[PushChangeItem]
+
+
+class ActiveItem(BaseModel):
+    """A configuration that was active at a gateway, as it told."""
+
+    version: int = Field(description="in the gateway's own history")
+    digest: str = Field(description="of all its files, SHA-256 in hex")
+    origin: Literal["on-site", "collector", "gateway"] = Field(
+        description="who has made it so; the gateway itself, when it took another one back"
+    )
+    by: str
+    why: str
+    push_id: str | None = Field(description="of the pushed configuration, if it is one")
+    active_at: Moment
+
+
+class ActiveRecord(ActiveItem):
+    """What runs at a gateway now."""
+
+    gateway_id: str
+    files: dict[str, str] | None = Field(description="null when they were too much for the gateway to tell")
+
+
 class FindingItem(BaseModel):
     site: str
     id: int

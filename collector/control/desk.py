@@ -1,4 +1,7 @@
-"""Takes commands from people and programs, and hands each to its gateway as soon as that asks."""
+"""Takes commands from people and programs, and hands each to its gateway as soon as that asks.
+
+Configurations, which `collector.control.configurations` takes, go to gateways by the same answers.
+"""
 
 import asyncio
 import contextlib
@@ -9,13 +12,14 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, select, text
+from sqlalchemy import Select, and_, select, text
 
-from collector.control import record
+from collector.control import pushes, record
+from collector.control.configurations import ConfigurationDesk
 from collector.identity.gateways import ACTIVE
 from collector.intake.refusals import Refused
 from collector.store.engine import Store
-from collector.store.schema import command, device, gateway
+from collector.store.schema import command, configuration, device, gateway
 from models.actions import ACTIONS, ArgumentsWrong, checked_arguments, shown_arguments
 from models.command import ID, LONGEST_LIFE_MS, MAX_COMMAND_BYTES, SHORTEST_LIFE_MS, Command, CommandKey
 from models.errors import BadInput
@@ -25,6 +29,7 @@ from models.times import Clock
 
 LONGEST_WAIT_S: Final = 60.0  # of a gateway for a command; a proxy or firewall forgets what is silent longer
 OFFERED_AT_ONCE: Final = 20
+PUSHES_AT_ONCE: Final = 2  # of up to 1 MB each
 MOST_NAME: Final = 200  # characters of who gave it
 MOST_OFFERED: Final = 200  # to a gateway that has forgotten what it had
 
@@ -58,6 +63,7 @@ class CommandDesk:
 
     def __init__(self, store: Store, clock: Clock, key: CommandKey) -> None:
         self._store, self._clock, self._key = store, clock, key
+        self.configurations = ConfigurationDesk(store, clock, key, self.wake)
         self._asking: dict[str, asyncio.Event] = {}
         self._closed = False
 
@@ -104,19 +110,19 @@ class CommandDesk:
             signed=signed,
         )
         await self._store.bulk(partial(_add_once, new=new))
-        self._wake(row.gateway_id)
+        self.wake(row.gateway_id)
 
     async def offers(
         self, gateway_id: str, *, got: Sequence[str], everything: bool, wait_s: float
     ) -> list[bytes]:
-        """Signed commands for this gateway, as soon as there are any; none after `wait_s`.
+        """Signed commands and configurations for this gateway, as soon as there are any; none after `wait_s`.
 
         `got` are the ids of those that have arrived. `everything` asks also for what arrived before and has
         no outcome yet. Raise Refused for a gateway that may not ask.
         """
         if got:
             now_ms = self._clock.now_ms()
-            await self._store.bulk(lambda connection: record.taken(connection, gateway_id, got, now_ms))
+            await self._store.bulk(partial(_taken, gateway_id=gateway_id, ids=got, now_ms=now_ms))
         if (before := self._asking.get(gateway_id)) is not None:
             before.set()  # one question at a time for each gateway: the older one ends
         news = self._asking[gateway_id] = asyncio.Event()
@@ -139,16 +145,19 @@ class CommandDesk:
     async def run_once(self) -> None:
         """Let end what nobody fetched, and offer what a command beside the collector has given."""
         now_ms = self._clock.now_ms()
-        query = select(command.c.gateway_id, command.c.state, command.c.expires_ms).where(
-            text(record.IS_OPEN)
-        )
         async with self._store.read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = [
+                row
+                for table, is_open in ((command, record.IS_OPEN), (configuration, pushes.IS_OPEN))
+                for row in await connection.execute(
+                    select(table.c.gateway_id, table.c.state, table.c.expires_ms).where(text(is_open))
+                )
+            ]
         if any(row.expires_ms <= now_ms for row in rows):
-            await self._store.bulk(lambda connection: record.expire(connection, now_ms))
+            await self._store.bulk(partial(_expire, now_ms=now_ms))
         for row in rows:
             if row.state == record.WAITING and row.expires_ms > now_ms:
-                self._wake(row.gateway_id)
+                self.wake(row.gateway_id)
 
     def close(self) -> None:
         """Let every question be answered at once, from now on."""
@@ -156,7 +165,8 @@ class CommandDesk:
         for news in self._asking.values():
             news.set()
 
-    def _wake(self, gateway_id: str) -> None:
+    def wake(self, gateway_id: str) -> None:
+        """There is something for this gateway."""
         if (news := self._asking.get(gateway_id)) is not None:
             news.set()
 
@@ -176,12 +186,39 @@ class CommandDesk:
             state = select(gateway.c.state).where(gateway.c.id == gateway_id)
             if (await connection.execute(state)).scalar_one_or_none() != ACTIVE:
                 raise Refused(Code.REVOKED, f"the gateway {gateway_id} has been revoked")
-            return list((await connection.execute(query)).scalars())
+            # A configuration goes last: it may change the way by which the commands come.
+            commands = list((await connection.execute(query)).scalars())
+            return [
+                *commands,
+                *(await connection.execute(_open_pushes(gateway_id, states, now_ms))).scalars(),
+            ]
 
     def _digest(self, wish: Wish, arguments: Mapping[str, Any]) -> bytes:
         """Tells whether two requests are the same; the secrets in them cannot be found by it."""
         said = [wish.site_id, wish.device, wish.action, sorted(arguments.items()), wish.life_ms]
         return self._key.keyed_digest(msgspec.json.encode(said))
+
+
+def _open_pushes(gateway_id: str, states: Sequence[str], now_ms: int) -> Select[tuple[bytes]]:
+    still_good = (configuration.c.state != pushes.WAITING) | (configuration.c.expires_ms > now_ms)
+    states = (*states, "tried") if record.SENT in states else states
+    return (
+        select(configuration.c.signed)
+        .where(text(pushes.IS_OPEN), configuration.c.gateway_id == gateway_id)
+        .where(configuration.c.state.in_(states), still_good)
+        .order_by(configuration.c.number)
+        .limit(PUSHES_AT_ONCE)
+    )
+
+
+def _taken(connection: Any, *, gateway_id: str, ids: Sequence[str], now_ms: int) -> None:
+    record.taken(connection, gateway_id, ids, now_ms)
+    pushes.taken(connection, gateway_id, ids, now_ms)
+
+
+def _expire(connection: Any, *, now_ms: int) -> None:
+    record.expire(connection, now_ms)
+    pushes.expire(connection, now_ms)
 
 
 def fresh_id() -> str:

@@ -22,7 +22,7 @@ from models.protocol import Code
 from models.times import DAY_MS, HOUR_MS
 
 API_TOKEN_PREFIX: Final = "ght_"  # noqa: S105  # lets a scanner of texts find a leaked one
-SCOPES: Final = ("read", "alerts:write", "commands:write", "gateways:write")
+SCOPES: Final = ("read", "alerts:write", "commands:write", "config:write", "gateways:write")
 MAX_ENROLLMENT_HOURS: Final = 24
 MAX_API_DAYS: Final = 3650
 

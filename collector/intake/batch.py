@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
+from collector.control import pushes
 from collector.control.record import settle
 from collector.identity.gateways import ACTIVE
 from collector.intake.again import leave_out_known
@@ -99,7 +100,9 @@ def store_batch(
     if rows.series_index:
         store_readings(connection, epoch, things.points(rows.series), rows, now_ms)
     _store_events(connection, epoch, header.gateway_id, rows)
-    settle(connection, site_id, header.gateway_id, [row.event for row in rows.events], now_ms)
+    told = [row.event for row in rows.events]
+    settle(connection, site_id, header.gateway_id, told, now_ms)
+    pushes.settle(connection, site_id, header.gateway_id, told, now_ms)
     _store_set_aside(connection, epoch, rows, now_ms)
     connection.execute(
         "UPDATE gateway SET last_seen_ms = ?, clock_skew_ms = coalesce(?, clock_skew_ms) WHERE id = ?",

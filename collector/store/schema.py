@@ -426,6 +426,67 @@ command_change = Table(
     ForeignKeyConstraint(["site_id", "command_id"], ["command.site_id", "command.id"]),
 )
 
+configuration = Table(
+    "configuration",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),  # the idempotency key
+    Column("gateway_id", Text, nullable=False),
+    Column("number", BigInt, nullable=False),  # signed: a gateway takes none below one that it knows
+    Column("base", Text, nullable=False),  # digest of what it is a change of; "" whatever the gateway has
+    Column("packed", LargeBinary, nullable=False),  # its files
+    Column("why", Text, nullable=False),
+    Column("issued_by", Text, nullable=False),
+    _ms("issued_ms"),
+    _ms("expires_ms"),
+    Column("confirm_s", Real, nullable=False),
+    Column("state", Text, nullable=False),  # waiting | sent | tried | expired | refused | reverted | applied
+    Column("outcome", Json, nullable=False),  # what the gateway said of it; {} until then
+    _ms("changed_ms"),
+    Column("request_digest", LargeBinary, nullable=False),  # keyed: tells the same request sent again
+    Column("signed", LargeBinary, nullable=False),  # as the gateway gets it
+    UniqueConstraint("gateway_id", "number"),
+    Index(
+        "ix_configuration_open",
+        "gateway_id",
+        "number",
+        sqlite_where=text("state IN ('waiting', 'sent', 'tried')"),
+        postgresql_where=text("state IN ('waiting', 'sent', 'tried')"),
+    ),
+    comment="what was pushed to gateways",
+)
+
+configuration_change = Table(
+    "configuration_change",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("configuration_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1; rows are only ever added
+    Column("state", Text, nullable=False),
+    Column("by", Text, nullable=False),  # who pushed it, a gateway's id, or "collector"
+    Column("detail", Text, nullable=False, server_default=""),
+    _ms("at_ms"),
+    ForeignKeyConstraint(["site_id", "configuration_id"], ["configuration.site_id", "configuration.id"]),
+)
+
+active_configuration = Table(
+    "active_configuration",
+    metadata,
+    Column("site_id", Integer, primary_key=True),
+    Column("gateway_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),  # counted here: the order in which they were told
+    Column("version", Integer, nullable=False),  # in the gateway's own history
+    Column("digest", Text, nullable=False),
+    Column("origin", Text, nullable=False),  # on-site | collector | gateway
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("push_id", Text, nullable=False),  # configuration.id; "" for none
+    _ms("active_ms"),  # the gateway's clock
+    Column("packed", LargeBinary, nullable=True),  # its files; NULL when they were too much to tell
+    UniqueConstraint("site_id", "gateway_id", "version", "digest"),
+    comment="what was active at gateways, as they told",
+)
+
 outbox = Table(
     "outbox",
     metadata,

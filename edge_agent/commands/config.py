@@ -8,11 +8,11 @@ from edge_agent.config import load_config
 from edge_agent.config.bundle import places_in, read_bundle
 from edge_agent.config.journal import put_files
 from edge_agent.config.load import check_bundle
-from edge_agent.config.versions import NoSuchVersion, Version, Versions, difference
+from edge_agent.config.versions import NoSuchVersion, Version, Versions
 from edge_agent.control.client import AgentSaysNo, ask_agent
 from edge_agent.control.on_site import Question
 from edge_agent.reconfigure import Reloaded
-from models.configuration import MAIN, digest_of
+from models.configuration import MAIN, difference, digest_of
 from models.errors import NeedsAHuman
 from models.times import utc_text
 

@@ -1,7 +1,5 @@
 """Keeps every configuration that became active: what it said, when, and who made it so."""
 
-import difflib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -96,14 +94,3 @@ class Versions:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06}{_SUFFIX}"
-
-
-def difference(
-    old: Mapping[str, bytes], new: Mapping[str, bytes], names: tuple[str, str] = ("before", "after")
-) -> str:
-    """Line by line, as `diff --unified` has it; "" when there is none."""
-    lines: list[str] = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = (files.get(name, b"").decode(errors="replace").splitlines() for files in (old, new))
-        lines += difflib.unified_diff(before, after, f"{names[0]}/{name}", f"{names[1]}/{name}", lineterm="")
-    return "\n".join(lines)

@@ -12,16 +12,19 @@ from sqlalchemy import select
 from collector.api.live import LiveHub
 from collector.identity.tokens import SCOPES, issue_api_token, revoke_api_token
 from collector.store.schema import (
+    active_configuration,
     alert,
     alert_change,
     command,
     command_change,
+    configuration,
     finding,
     gateway,
     gateway_return,
     quarantine,
 )
 from collector.store.schema import event as events
+from models.configuration import pack_files
 from tests.support.collector import StandingClock
 from tests.support.collector_world import REAL_NOW_MS, TOKENS_MADE_MS, World, an_app, client_of, serving
 
@@ -62,6 +65,13 @@ ROUTES: Final = {
     ("get", "/api/v1/gateway-returns"): Route("read"),
     ("post", "/api/v1/gateway-returns/{code}/approve"): Route("gateways:write", by_site=False),
     ("post", "/api/v1/gateway-returns/{code}/reject"): Route("gateways:write", by_site=False),
+    ("get", "/api/v1/configurations"): Route("read"),
+    ("get", "/api/v1/configurations/{site}/{configuration_id}"): Route("read", by_site=False),
+    ("get", "/api/v1/gateways/{gateway_id}/configuration"): Route("read", by_site=False),
+    ("get", "/api/v1/gateways/{gateway_id}/configurations"): Route("read", by_site=False),
+    ("post", "/api/v1/gateways/{gateway_id}/configuration"): Route(
+        "config:write", by_site=False, body={"id": "p-2", "files": {"gateway.yaml": "devices: []"}}
+    ),
     ("post", "/api/v1/gateways/{gateway_id}/revoke"): Route("gateways:write", by_site=False),
     ("get", "/metrics"): Route("read", by_site=False),
 }
@@ -73,6 +83,7 @@ STREAM: Final = ("get", "/api/v1/stream")
 def address(key: tuple[str, str], site: str = "own", query: str = "") -> str:
     path = key[1].replace("{site}", site).replace("{point_id}", "1").replace("{alert_id}", "1")
     path = path.replace("{device}", "1").replace("{command_id}", "c-1")
+    path = path.replace("{configuration_id}", "p-1")
     path = path.replace("{gateway_id}", "gw-mine" if site == "own" else f"gw-{OTHERS}")
     path = path.replace("{code}", CODES["mine" if site == "own" else OTHERS])
     return f"{path}?{ROUTES[key].query}&{query}".rstrip("&?")
@@ -112,6 +123,39 @@ async def fill(world: World, code: str, mark: str) -> int:
         data={"mark": mark},
         measured_ms=world.now_ms - 500,
         received_ms=world.now_ms - 400,
+    )
+    await world.add(
+        configuration,
+        site_id=site,
+        id="p-1",
+        gateway_id=f"gw-{mark}",
+        number=1,
+        base="",
+        packed=pack_files({f"{mark}.yaml": b""}),
+        why=mark,
+        issued_by=mark,
+        issued_ms=world.now_ms,
+        expires_ms=world.now_ms + 60_000,
+        confirm_s=120.0,
+        state="waiting",
+        outcome={},
+        changed_ms=world.now_ms,
+        request_digest=b"",
+        signed=b"",
+    )
+    await world.add(
+        active_configuration,
+        site_id=site,
+        gateway_id=f"gw-{mark}",
+        number=1,
+        version=1,
+        digest=mark,
+        origin="on-site",
+        by=mark,
+        why=mark,
+        push_id="",
+        active_ms=world.now_ms,
+        packed=None,
     )
     await world.add(
         command,
@@ -243,12 +287,16 @@ async def test_a_token_of_one_site_changes_nothing_of_another(app: FastAPI, two_
         for action in ("approve", "reject"):
             answer = await client.post(f"/api/v1/gateway-returns/{CODES[OTHERS]}/{action}")
             assert answer.status_code == 404
+        wanted = ROUTES["post", "/api/v1/gateways/{gateway_id}/configuration"].body
+        answer = await client.post(f"/api/v1/gateways/gw-{OTHERS}/configuration", json=wanted)
+        assert answer.status_code == 404
         given = ROUTES["post", "/api/v1/devices/{site}/{device}/commands"].body
         assert (await client.post("/api/v1/devices/theirs/1/commands", json=given)).status_code == 404
     async with two_sites.store.read() as connection:
         states = (await connection.execute(select(alert.c.site_id, alert.c.state))).all()
         changes = (await connection.execute(select(alert_change.c.by))).scalars().all()
         commands = (await connection.execute(select(command.c.id))).scalars().all()
+        pushed = (await connection.execute(select(configuration.c.id))).scalars().all()
         revoked = (await connection.execute(select(gateway.c.id).where(gateway.c.state == "revoked"))).all()
         asking = (await connection.execute(select(gateway_return.c.state))).scalars().all()
     assert {state for _, state in states} == {"firing"}
@@ -256,6 +304,7 @@ async def test_a_token_of_one_site_changes_nothing_of_another(app: FastAPI, two_
     assert set(asking) == {"waiting"}
     assert set(changes) == {"collector"}
     assert set(commands) == {"c-1"}
+    assert set(pushed) == {"p-1"}
 
 
 async def test_a_reader_changes_nothing(app: FastAPI, two_sites: World) -> None:

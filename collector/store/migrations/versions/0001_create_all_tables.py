@@ -124,6 +124,77 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("site_id", "command_id", "number", name=op.f("pk_command_change")),
     )
     op.create_table(
+        "configuration",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("number", BigInt, nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("packed", sa.LargeBinary(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("issued_by", sa.Text(), nullable=False),
+        sa.Column("issued_ms", BigInt, nullable=False),
+        sa.Column("expires_ms", BigInt, nullable=False),
+        sa.Column("confirm_s", Real, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.JSON(), nullable=False),
+        sa.Column("changed_ms", BigInt, nullable=False),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("signed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("site_id", "id", name=op.f("pk_configuration")),
+        sa.UniqueConstraint("gateway_id", "number", name=op.f("uq_configuration_gateway_id_number")),
+        comment="what was pushed to gateways",
+    )
+    op.create_index(
+        "ix_configuration_open",
+        "configuration",
+        ["gateway_id", "number"],
+        sqlite_where=sa.text("state IN ('waiting', 'sent', 'tried')"),
+        postgresql_where=sa.text("state IN ('waiting', 'sent', 'tried')"),
+    )
+    op.create_table(
+        "configuration_change",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("configuration_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("at_ms", BigInt, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["site_id", "configuration_id"],
+            ["configuration.site_id", "configuration.id"],
+            name=op.f("fk_configuration_change_site_id_configuration_id"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "site_id", "configuration_id", "number", name=op.f("pk_configuration_change")
+        ),
+    )
+    op.create_table(
+        "active_configuration",
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("gateway_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("push_id", sa.Text(), nullable=False),
+        sa.Column("active_ms", BigInt, nullable=False),
+        sa.Column("packed", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("site_id", "gateway_id", "number", name=op.f("pk_active_configuration")),
+        sa.UniqueConstraint(
+            "site_id",
+            "gateway_id",
+            "version",
+            "digest",
+            name=op.f("uq_active_configuration_site_id_gateway_id_version_digest"),
+        ),
+        comment="what was active at gateways, as they told",
+    )
+
+    op.create_table(
         "consumption_hour",
         sa.Column("site_id", sa.Integer(), nullable=False),
         sa.Column("point_id", sa.Integer(), nullable=False),

@@ -1,0 +1,257 @@
+"""The record of configurations: what was pushed to gateways, what came of it, and what was active where.
+
+Each function works in its caller's transaction, on the plain connection of `Store.bulk`. A state only ever
+gives way to one that says more, so reports may come twice and in any order.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from models.command import ID
+from models.configuration import (
+    EXPIRED,
+    OUTCOMES,
+    ConfigReport,
+    ConfigurationInvalid,
+    Pushed,
+    digest_of,
+    files_told,
+    pack_files,
+)
+from models.reading import GATEWAY, Event
+from models.times import DAY_MS
+
+WAITING: Final = "waiting"  # for its gateway to fetch it
+SENT: Final = "sent"  # its gateway has it
+STATES: Final = (WAITING, SENT, "tried", EXPIRED, "refused", "reverted", "applied")
+"""In the order in which one gives way to another. `expired` is final unless it was taken all the same."""
+
+FINAL: Final = STATES[3:]
+
+IS_OPEN: Final = "configuration.state IN ('waiting', 'sent', 'tried')"
+"""As the index of open configurations has it: written out, or SQLite would look at all there ever were."""
+
+COLLECTOR: Final = "collector"
+"""Who has changed a state, where it was neither a person nor a gateway."""
+
+ANSWER_LIMIT_MS: Final = 7 * DAY_MS
+NO_ANSWER: Final = "the gateway has not said what came of it"
+
+_MAX_TEXT = 500
+_MAX_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPush:
+    """A configuration to keep, with the bytes that its gateway will get."""
+
+    site_id: int
+    pushed: Pushed
+    request_digest: bytes
+    signed: bytes = field(repr=False)
+
+
+def request_digest_of(connection: sqlite3.Connection, site_id: int, push_id: str) -> bytes | None:
+    """What the push of that id was asked for with; None when there is none."""
+    row = connection.execute(
+        "SELECT request_digest FROM configuration WHERE site_id = ? AND id = ?", (site_id, push_id)
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def next_number(connection: sqlite3.Connection, gateway_id: str, now_ms: int) -> int:
+    """Above all before. It follows the clock, so that it is so for a collector, too, that was restored."""
+    [highest] = connection.execute(
+        "SELECT coalesce(max(number), 0) FROM configuration WHERE gateway_id = ?", (gateway_id,)
+    ).fetchone()
+    return max(int(highest) + 1, now_ms)
+
+
+def active_digest(connection: sqlite3.Connection, site_id: int, gateway_id: str) -> str:
+    """Of what runs at the gateway, as far as it has told; "" when it has not."""
+    row = connection.execute(
+        "SELECT digest FROM active_configuration WHERE site_id = ? AND gateway_id = ? "
+        "ORDER BY active_ms DESC, number DESC LIMIT 1",
+        (site_id, gateway_id),
+    ).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def add(connection: sqlite3.Connection, new: NewPush) -> None:
+    """Keep it, waiting for its gateway."""
+    pushed = new.pushed
+    connection.execute(
+        "INSERT INTO configuration (site_id, id, gateway_id, number, base, packed, why, issued_by, "
+        "issued_ms, expires_ms, confirm_s, state, outcome, changed_ms, request_digest, signed) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?)",
+        (
+            new.site_id,
+            pushed.id,
+            pushed.gateway_id,
+            pushed.number,
+            pushed.base,
+            pushed.packed,
+            pushed.why,
+            pushed.issued_by,
+            pushed.issued_ms,
+            pushed.expires_ms,
+            pushed.confirm_s,
+            WAITING,
+            pushed.issued_ms,
+            new.request_digest,
+            new.signed,
+        ),
+    )
+    _note(connection, new.site_id, pushed.id, WAITING, pushed.issued_by, pushed.why, pushed.issued_ms)
+
+
+def taken(connection: sqlite3.Connection, gateway_id: str, ids: Iterable[str], now_ms: int) -> None:
+    """The gateway says that it has these. Those of another are not touched."""
+    for push_id in ids:
+        row = connection.execute(
+            "SELECT site_id FROM configuration WHERE site_id = (SELECT site_id FROM gateway WHERE id = ?1) "
+            "AND id = ?2 AND gateway_id = ?1 AND state = 'waiting'",
+            (gateway_id, push_id),
+        ).fetchone()
+        if row is not None:
+            _change(connection, row[0], push_id, SENT, gateway_id, "", now_ms)
+
+
+def expire(connection: sqlite3.Connection, now_ms: int) -> None:
+    """End what was not fetched in its time, and what nobody will answer any more."""
+    for site_id, push_id, state, expires_ms in connection.execute(
+        "SELECT site_id, id, state, expires_ms FROM configuration "
+        "WHERE configuration.state IN ('waiting', 'sent', 'tried') AND expires_ms <= ?",  # see IS_OPEN
+        (now_ms,),
+    ).fetchall():
+        if state == WAITING:
+            detail = "its gateway did not take it in time"
+            _change(connection, site_id, push_id, EXPIRED, COLLECTOR, detail, now_ms)
+        elif expires_ms <= now_ms - ANSWER_LIMIT_MS:
+            _change(connection, site_id, push_id, EXPIRED, COLLECTOR, NO_ANSWER, now_ms)
+
+
+def settle(
+    connection: sqlite3.Connection, site_id: int, gateway_id: str, events: Sequence[Event], now_ms: int
+) -> None:
+    """Take over what a gateway says of configurations: what came of those that were pushed, and what it runs.
+
+    What is no such report, or speaks of another gateway's push, changes nothing: it stays an event.
+    """
+    for event in events:
+        report = _report(event)
+        if report is None:
+            continue
+        if report.id:
+            _settle_push(connection, site_id, gateway_id, event, report, now_ms)
+        if report.version and event.kind != "config.refused":
+            _note_active(connection, site_id, gateway_id, event, report)
+
+
+def _report(event: Event) -> ConfigReport | None:
+    if event.kind not in OUTCOMES or event.device_id != GATEWAY:
+        return None
+    try:
+        report = msgspec.convert(event.data, ConfigReport)
+    except msgspec.ValidationError:
+        return None
+    is_odd = len(report.by) > _MAX_TEXT or len(report.digest) > 64 or not 0 <= report.version < 1 << 31
+    return None if is_odd or (report.id and not ID.fullmatch(report.id)) else report
+
+
+def _settle_push(
+    connection: sqlite3.Connection,
+    site_id: int,
+    gateway_id: str,
+    event: Event,
+    report: ConfigReport,
+    now_ms: int,
+) -> None:
+    state: str = OUTCOMES[event.kind]
+    if report.code == EXPIRED:
+        state = EXPIRED
+    known = connection.execute(
+        "SELECT gateway_id, state FROM configuration WHERE site_id = ? AND id = ?", (site_id, report.id)
+    ).fetchone()
+    if known is None or known[0] != gateway_id or STATES.index(state) <= STATES.index(known[1]):
+        return
+    told: dict[str, Any] = {"at_ms": event.measured_ms, "version": report.version, "digest": report.digest}
+    if report.code:
+        told |= {"code": report.code[:_MAX_TEXT], "detail": report.detail[:_MAX_TEXT]}
+    if report.problems:
+        told["problems"] = [problem[:_MAX_TEXT] for problem in report.problems[:_MAX_PROBLEMS]]
+    _change(connection, site_id, report.id, state, gateway_id, report.detail, now_ms, told)
+
+
+def _note_active(
+    connection: sqlite3.Connection, site_id: int, gateway_id: str, event: Event, report: ConfigReport
+) -> None:
+    connection.execute(
+        "INSERT INTO active_configuration (site_id, gateway_id, number, version, digest, origin, by, why, "
+        "push_id, active_ms, packed) SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ? "
+        "FROM active_configuration WHERE site_id = ?1 AND gateway_id = ?2 "
+        "ON CONFLICT (site_id, gateway_id, version, digest) DO NOTHING",
+        (
+            site_id,
+            gateway_id,
+            report.version,
+            report.digest,
+            report.origin,
+            report.by,
+            (report.why or report.detail)[:_MAX_TEXT],
+            report.id,
+            event.measured_ms,
+            _packed(report),
+        ),
+    )
+
+
+def _packed(report: ConfigReport) -> bytes | None:
+    """The files, when they are what the digest says; else nobody is to take them for what is active."""
+    if not report.content:
+        return None
+    try:
+        files = files_told(report.content)
+    except ConfigurationInvalid:
+        return None
+    return pack_files(files) if digest_of(files) == report.digest else None
+
+
+def _change(
+    connection: sqlite3.Connection,
+    site_id: int,
+    push_id: str,
+    state: str,
+    by: str,
+    detail: str,
+    now_ms: int,
+    outcome: dict[str, Any] | None = None,
+) -> None:
+    connection.execute(
+        "UPDATE configuration SET state = ?, changed_ms = ?, outcome = coalesce(?, outcome) "
+        "WHERE site_id = ? AND id = ?",
+        (state, now_ms, None if outcome is None else msgspec.json.encode(outcome).decode(), site_id, push_id),
+    )
+    _note(connection, site_id, push_id, state, by, detail, now_ms)
+
+
+def _note(
+    connection: sqlite3.Connection,
+    site_id: int,
+    push_id: str,
+    state: str,
+    by: str,
+    detail: str,
+    now_ms: int,
+) -> None:
+    """Rows of the history are only ever added."""
+    connection.execute(
+        "INSERT INTO configuration_change (site_id, configuration_id, number, state, by, detail, at_ms) "
+        "SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?, ?, ?, ? FROM configuration_change "
+        "WHERE site_id = ?1 AND configuration_id = ?2",
+        (site_id, push_id, state, by, detail[:_MAX_TEXT], now_ms),
+    )
