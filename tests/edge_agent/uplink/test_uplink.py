@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -44,7 +45,11 @@ class Station:
         self.uplink = self.make_uplink()
 
     def make_uplink(
-        self, *, carrier: HttpsCarrier | None = None, on_delivered: Callable[[], None] = lambda: None
+        self,
+        *,
+        carrier: HttpsCarrier | None = None,
+        on_delivered: Callable[[], None] = lambda: None,
+        seed: int = 1,
     ) -> Uplink:
         return Uplink(
             self.buffer,
@@ -57,7 +62,7 @@ class Station:
             ),
             Pace(live_every_s=10, max_items=100),
             clock=self.clock.clock,
-            rng=random.Random(1),
+            rng=random.Random(seed),
             on_delivered=lambda batch, seconds: on_delivered(),
         )
 
@@ -207,6 +212,19 @@ async def test_pauses_grow_and_never_keep_what_is_live_for_half_a_minute(station
     assert max(pauses) <= 21
     assert max(pauses[7:]) > 10
     assert max(pauses[1:3]) <= 5
+
+
+async def test_a_hundred_gateways_that_begin_together_do_not_ask_together(station: Station) -> None:
+    await station.buffer.append(readings(10))
+    firsts = []
+    for seed in range(100):
+        station.uplink = station.make_uplink(seed=seed)
+        async with station.running():
+            firsts.append(await station.clock.someone_sleeps())
+    assert station.collector.requests == []
+    in_each_second = Counter(int(first_s) for first_s in firsts)
+    assert max(firsts) <= 10
+    assert max(in_each_second.values()) <= 20
 
 
 async def test_a_collector_that_lost_the_key_gets_its_package_again(station: Station) -> None:
