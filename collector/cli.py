@@ -21,11 +21,13 @@ keys = typer.Typer(help="The keys that gateways seal to.", no_args_is_help=True)
 sites = typer.Typer(help="The buildings that gateways belong to.", no_args_is_help=True)
 api_tokens = typer.Typer(help="Tokens for programs and people that read or act.", invoke_without_command=True)
 gateways = typer.Typer(help="The gateways that were enrolled.", invoke_without_command=True)
+upstream = typer.Typer(help="A higher collector, such as an area's to a county's.", no_args_is_help=True)
 app.add_typer(sites, name="site")
 app.add_typer(keys, name="keys")
 app.add_typer(api_tokens, name="api-token")
 app.add_typer(gateways, name="gateways")
 app.add_typer(configs, name="config")
+app.add_typer(upstream, name="upstream")
 
 Dir = Annotated[
     Path, typer.Option("--dir", envvar="GATEHOUSE_COLLECTOR_DIR", help="The folder of the collector.")
@@ -139,14 +141,17 @@ def enrollment_token(
     site: Annotated[str, typer.Option(help="Code of the site that the gateway is at.")],
     name: Annotated[str, typer.Option(help="What people shall call the gateway.")],
     hours: Annotated[float, typer.Option(help="How long it can be used; at most 24.")] = 24,
+    kind: Annotated[
+        str, typer.Option("--for", help="gateway, or collector: one that forwards what its gateways sent.")
+    ] = "gateway",
     folder: Dir = HERE,
     as_json: Json = False,
 ) -> None:
-    """Make a token with which one gateway enrols itself. It is shown once."""
+    """Make a token with which one gateway (or collector) enrols itself. It is shown once."""
     from collector.commands.admission import enrollment_token as run
     from collector.commands.answer import show
 
-    show(lambda: run(folder, site, name, hours), as_json=as_json)
+    show(lambda: run(folder, site, name, hours, kind), as_json=as_json)
 
 
 @api_tokens.callback()
@@ -262,6 +267,43 @@ def gateway_history(gateway_id: str, folder: Dir = HERE, as_json: Json = False) 
     from collector.commands.returns import history as run
 
     show(lambda: run(folder, gateway_id), as_json=as_json)
+
+
+@upstream.command("enroll")
+def enroll_upstream(
+    token: Annotated[
+        str | None, typer.Argument(help="Of `collector enrollment-token --for collector` there.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="The file that the token is in; others cannot see it there.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="In place of the identity that is there.")] = False,
+    folder: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Make this collector one that may forward to a higher one. What is shared stands in collector.yaml."""
+    from collector.commands.answer import show
+    from collector.commands.upstream import enroll as run
+
+    show(lambda: run(folder, token, token_file, again=again), as_json=as_json)
+
+
+@upstream.command("status")
+def upstream_status(folder: Dir = HERE, as_json: Json = False) -> None:
+    """Show what is shared, what waits, and what is not taken. Exit code 1: something is wrong or late."""
+    from collector.commands.answer import show
+    from collector.commands.upstream import status as run
+
+    show(lambda: run(folder), as_json=as_json)
+
+
+@upstream.command("retry")
+def retry_upstream(folder: Dir = HERE, as_json: Json = False) -> None:
+    """Send what the higher collector has refused once more."""
+    from collector.commands.answer import show
+    from collector.commands.upstream import retry as run
+
+    show(lambda: run(folder), as_json=as_json)
 
 
 @app.command()

@@ -19,6 +19,8 @@ from collector.api.live import LiveHub
 from collector.app import create_app
 from collector.control.desk import CommandDesk
 from collector.energy.job import EnergyJob
+from collector.forward.book import share_nothing
+from collector.forward.upstream import Upstream
 from collector.identity.enrolment import Enrolment, real_now_ms
 from collector.identity.home import Home
 from collector.identity.next_key import NextKeys
@@ -64,6 +66,7 @@ class Rounds:
     energy_s: float = 30.0
     insight_s: float = 300.0  # detectors look at hours
     outbox_s: float = 5.0
+    forward_s: float = 2.0  # how late what is shared may be
     commands_s: float = 1.0  # how late a command of the command line may be
 
 
@@ -130,6 +133,7 @@ async def run_collector(
         store = await opened.enter_async_context(await Store.open(home.database))
         loops: list[JobLoop] = []
         doors: list[BrokerDoor] = []
+        upstreams: list[Upstream] = []
         live = LiveHub(store)
         desk = CommandDesk(store, clock, command_key)
         intake = await opened.enter_async_context(Intake(store, keyring, clock, real_now_ms=real_now_ms))
@@ -151,7 +155,9 @@ async def run_collector(
             real_now_ms=real_now_ms,
             factors=Factors(settings.factors),
             jobs=lambda: (
-                {loop.name: loop.alive for loop in loops} | {one.name: one.is_alive for one in doors}
+                {loop.name: loop.alive for loop in loops}
+                | {one.name: one.is_alive for one in doors}
+                | {one.name: one.is_alive for one in upstreams}
             ),
         )
         loops += [
@@ -167,6 +173,21 @@ async def run_collector(
             home.ensure_broker_client_certificate(datetime.now(UTC), lives.server)
             doors.append(BrokerDoor(app, settings.mqtt.broker, home, group=_share_group(command_key)))
 
+        if settings.upstream is None:
+            await share_nothing(store)
+        else:
+            upstreams.append(
+                Upstream(
+                    home,
+                    store,
+                    keyring,
+                    settings.upstream,
+                    now_ms=clock.now_ms,
+                    real_now_ms=real_now_ms,
+                    rest_s=rounds.forward_s,
+                )
+            )
+
         tls = _tls_context(home)
         servers = [_Server(_tls_config(app, tls)), *([_Server(_config(app))] if len(sockets) > 1 else [])]
         async with asyncio.TaskGroup() as tasks:
@@ -176,6 +197,7 @@ async def run_collector(
             ]
             serving += [tasks.create_task(door.run(), name=door.name) for door in doors]
             working = [tasks.create_task(loop.run(), name=loop.name) for loop in loops]
+            working += [tasks.create_task(one.run(), name=one.name) for one in upstreams]
             working.append(tasks.create_task(live.run(), name="live"))
             working.append(tasks.create_task(_keep_certified(home, settings, tls), name="certificate"))
             ports = [listener.getsockname()[1] for listener in sockets]

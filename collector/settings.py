@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from collector.alerts.receivers import Receiver
+from collector.forward.settings import UpstreamSection
 from collector.identity.ca import Lives
 from collector.insight.factors import Factor
 from collector.insight.settings import Detectors
@@ -64,6 +65,7 @@ class Settings(_Section):
     local_http: LocalHttp | None = None
     certificates: Certificates = Certificates()
     mqtt: Mqtt | None = None
+    upstream: UpstreamSection | None = None
     receivers: list[Receiver] = []
     detectors: Detectors = Detectors()
     factors: list[Factor] = Field(

@@ -30,8 +30,11 @@ class Code:
     TOKEN_UNKNOWN: Final = "token-unknown"  # noqa: S105  # 403
     TOKEN_USED: Final = "token-used"  # noqa: S105  # 403
     TOKEN_EXPIRED: Final = "token-expired"  # noqa: S105  # 403
+    TOKEN_OTHER_KIND: Final = "token-other-kind"  # noqa: S105  # 403: for a collector, or for a gateway
+    NOT_WANTED: Final = "not-wanted"  # 403: nothing of this gateway is taken; of others all is as it was
     RETURN_REJECTED: Final = "return-rejected"  # 403: a person has said no
     UNKNOWN_KEY: Final = "unknown-key"  # 409: send the key package, then the same envelope again
+    UNKNOWN_GATEWAY: Final = "unknown-gateway"  # 409: announce it, then send the same envelope again
     CHAIN_BROKEN: Final = "chain-broken"  # 409: another envelope holds this number or these items
     TOO_LARGE: Final = "too-large"  # 413
     BAD_SIGNATURE: Final = "bad-signature"  # 422
@@ -60,6 +63,11 @@ class EnrollRequest(BaseModel):
         max_length=100, description="base64 of the X25519 key that secrets in commands are sealed to"
     )
     sm2_key: Sm2Key | None = Field(default=None, description="of a gateway that can use SM2")
+    authority: str | None = Field(
+        default=None,
+        max_length=10_000,
+        description="of a collector that is going to forward: base64 of its CA's certificate (DER)",
+    )
 
 
 class EnrollResponse(BaseModel):

@@ -84,7 +84,7 @@ class Metrics:
         )
         seen = (
             select(site.c.code, gateway.c.id, gateway.c.last_seen_ms)
-            .join_from(gateway, site)
+            .join_from(gateway, site, gateway.c.site_id == site.c.id)
             .where(gateway.c.state == "active", gateway.c.last_seen_ms.is_not(None))
         )
         async with store.read() as connection:

@@ -24,15 +24,22 @@ from models.times import DAY_MS, HOUR_MS, utc_text
 
 DEFAULT_DAYS = 365.0
 
+_ENROL = {tokens.GATEWAY: "edge-agent enroll", tokens.COLLECTOR: "collector upstream enroll"}
 
-def enrollment_token(folder: Path, site_code: str, gateway_name: str, hours: float) -> Answer:
+
+def enrollment_token(
+    folder: Path, site_code: str, gateway_name: str, hours: float, kind: str = tokens.GATEWAY
+) -> Answer:
+    if kind not in (tokens.GATEWAY, tokens.COLLECTOR):
+        raise tokens.TokenMistake(f"a token is for a gateway or a collector, not for a {kind!r}")
+
     async def issue() -> Answer:
         url = load_settings(folder).url
         certificate = Home(folder).authority().certificate_der()
         now_ms = _now_ms()
         async with await Store.open(Home(folder).database) as store:
             secret = await tokens.issue_enrollment_secret(
-                store, site_code=site_code, gateway_name=gateway_name, hours=hours, now_ms=now_ms
+                store, site_code=site_code, gateway_name=gateway_name, hours=hours, now_ms=now_ms, kind=kind
             )
         token = EnrollmentToken(url=url, ca_certificate_der=certificate, secret=secret).encode()
         expires = utc_text(now_ms + round(hours * HOUR_MS))
@@ -41,11 +48,12 @@ def enrollment_token(folder: Path, site_code: str, gateway_name: str, hours: flo
                 "token": token,
                 "site": site_code,
                 "gateway_name": gateway_name,
+                "for": kind,
                 "expires": expires,
                 "url": url,
             },
-            f"For one gateway, {gateway_name} at {site_code}, until {expires}. It is not shown again.\n"
-            f"On the gateway:\n\nedge-agent enroll {token}",
+            f"For one {kind}, {gateway_name} at {site_code}, until {expires}. It is not shown again.\n"
+            f"On the {kind}:\n\n{_ENROL[kind]} {token}",
         )
 
     return asyncio.run(issue())
@@ -146,7 +154,7 @@ def revoke_api_token(folder: Path, name: str) -> Answer:
 
 def list_gateways(folder: Path) -> Answer:
     async def read() -> Answer:
-        columns = gateway.c
+        columns, owner = gateway.c, site.alias("owner")
         query = (
             select(
                 columns.id,
@@ -156,8 +164,11 @@ def list_gateways(folder: Path) -> Answer:
                 columns.last_seen_ms,
                 columns.clock_skew_ms,
                 columns.suite,
+                columns.kind,
+                owner.c.code.label("by"),
             )
-            .join_from(gateway, site)
+            .join_from(gateway, site, gateway.c.site_id == site.c.id)
+            .outerjoin(owner, gateway.c.owner_site_id == owner.c.id)
             .order_by(site.c.code, columns.name, columns.id)
         )
         async with await Store.open(Home(folder).database) as store, store.read() as connection:
@@ -171,6 +182,8 @@ def list_gateways(folder: Path) -> Answer:
                 "last_seen": None if row.last_seen_ms is None else utc_text(row.last_seen_ms),
                 "clock_skew_ms": row.clock_skew_ms,
                 "suite": row.suite,
+                "kind": row.kind,
+                "forwarded_by": row.by,  # the site whose collector brings what is of it
             }
             for row in rows
         ]

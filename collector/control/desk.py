@@ -88,6 +88,12 @@ class CommandDesk:
             raise CommandMistake(
                 "gateway-revoked", f"the gateway {row.gateway_id} has been revoked", "enrol it again"
             )
+        if row.owner_site_id is not None:
+            raise CommandMistake(
+                "forwarded-gateway",
+                f"the gateway {row.gateway_id} obeys the collector that forwards for it",
+                "give the command there",
+            )
         now_ms = self._clock.now_ms()
         given = Command(
             id=wish.id,
@@ -228,7 +234,13 @@ def fresh_id() -> str:
 
 def _addressee(wish: Wish) -> Any:
     return (
-        select(device.c.gateway_id, device.c.device_id, gateway.c.state, gateway.c.seal_key)
+        select(
+            device.c.gateway_id,
+            device.c.device_id,
+            gateway.c.state,
+            gateway.c.seal_key,
+            gateway.c.owner_site_id,
+        )
         .join_from(
             device,
             gateway,

@@ -6,7 +6,9 @@ import secrets
 import time
 from collections.abc import Callable
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +22,8 @@ from collector.identity.ca import (
 from collector.identity.gateways import ACTIVE, add_key, at, certificate_of, note_change, pem_of
 from collector.identity.keyring import Keyring
 from collector.identity.tokens import (
+    COLLECTOR,
+    GATEWAY,
     Admission,
     named_secret_hash,
     secret_hash,
@@ -84,6 +88,7 @@ class Enrolment:
     async def _enrol(self, request: EnrollRequest, token: bytes) -> EnrollResponse:
         wanted = GatewayRequest.parse(request.csr_pem)
         seal_key = _seal_key(request.seal_key)
+        authority = _authority(request.authority)
         now_ms = self._now_ms()
         async with self._store.write() as connection:
             spent = await spent_enrollment_secret(connection, token, now_ms=now_ms)
@@ -93,7 +98,7 @@ class Enrolment:
                 certificate = await _admitted(connection, gateway_id, wanted.key, seal_key, sm2_key)
                 if certificate is not None:
                     return self._answer(gateway_id, admission, certificate)
-            return await self._admit(connection, request, token, wanted, seal_key, now_ms)
+            return await self._admit(connection, request, token, wanted, seal_key, authority, now_ms)
 
     async def _admit(
         self,
@@ -102,17 +107,25 @@ class Enrolment:
         token: bytes,
         wanted: GatewayRequest,
         seal_key: bytes,
+        authority: bytes | None,
         now_ms: int,
     ) -> EnrollResponse:
         gateway_id = f"gw-{secrets.token_hex(6)}"
-        admission = await spend_enrollment_secret(connection, token, gateway_id=gateway_id, now_ms=now_ms)
+        kind = GATEWAY if authority is None else COLLECTOR
+        admission = await spend_enrollment_secret(
+            connection, token, gateway_id=gateway_id, now_ms=now_ms, kind=kind
+        )
         sm2_key = _sm2_key(request.sm2_key, wanted, admission)
+        if kind == COLLECTOR:
+            await _check_alone(connection, admission)
         await connection.execute(
             insert(gateway).values(
                 id=gateway_id,
                 site_id=admission.site_id,
                 name=admission.gateway_name,
                 state=ACTIVE,
+                kind=kind,
+                authority=authority,
                 suite=admission.suite.name,
                 sm2_key=sm2_key,
                 seal_key=seal_key,
@@ -156,6 +169,31 @@ class Enrolment:
             collector_key=base64.b64encode(key).decode(),
             collector_key_proof=base64.b64encode(proof).decode(),
         )
+
+
+async def _check_alone(connection: AsyncConnection, admission: Admission) -> None:
+    """One collector speaks for the gateways below a site: two would contradict each other."""
+    query = select(gateway.c.id).where(
+        gateway.c.site_id == admission.site_id, gateway.c.kind == COLLECTOR, gateway.c.state == ACTIVE
+    )
+    if (present := (await connection.execute(query)).scalar_one_or_none()) is not None:
+        raise RequestRefused(
+            f"the site {admission.site_code} has a collector already, {present}; if this one takes its "
+            f"place: `collector gateways revoke {present}`, then enrol with the same token"
+        )
+
+
+def _authority(text: str | None) -> bytes | None:
+    """The CA of a collector, which is to have certified whatever gateway it forwards for."""
+    if text is None:
+        return None
+    try:
+        der = base64.b64decode(text, validate=True)
+        if not isinstance(x509.load_der_x509_certificate(der).public_key(), ec.EllipticCurvePublicKey):
+            raise ValueError("its key is of another kind than a collector's")
+    except ValueError as err:  # binascii.Error is one
+        raise RequestRefused(f"the authority of the collector is none: {err}") from None
+    return der
 
 
 def _sm2_key(given: Sm2Key | None, request: GatewayRequest, admission: Admission) -> bytes | None:

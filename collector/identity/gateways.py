@@ -32,6 +32,14 @@ class KnownKey:
     ends_ms: int  # of its certificate
 
 
+@dataclass(frozen=True, slots=True)
+class Voucher:
+    """What an earlier key has signed of a new one (`models.protocol.next_key_statement`)."""
+
+    old_key: bytes
+    proof: bytes
+
+
 async def keys_of(connection: AsyncConnection, gateway_id: str) -> list[KnownKey]:
     """Its keys, the newest first; none for a gateway that is not known."""
     query = (
@@ -59,8 +67,10 @@ async def add_key(
     public_key: bytes,
     certificate: x509.Certificate,
     now_ms: int,
+    *,
+    voucher: Voucher | None = None,
 ) -> bytes:
-    """Let it be the gateway's newest key; its certificate as DER.
+    """Let it be the gateway's newest key; its certificate as DER. `voucher` is kept for others to see.
 
     A key that came before it and was never used has no use any more.
     """
@@ -78,6 +88,8 @@ async def add_key(
             certificate=der,
             issued_ms=now_ms,
             ends_ms=round(certificate.not_valid_after_utc.timestamp() * 1000),
+            old_key=None if voucher is None else voucher.old_key,
+            proof=None if voucher is None else voucher.proof,
         )
     )
     return der

@@ -24,6 +24,7 @@ from collector.identity.ca import (
 from collector.identity.enrolment import real_now_ms
 from collector.identity.gateways import (
     ACTIVE,
+    Voucher,
     add_key,
     at,
     certificate_of,
@@ -71,7 +72,7 @@ class _Proved:
     """Who asks, and for which key. The old key has vouched for it."""
 
     gateway_id: str
-    old_key: bytes
+    voucher: Voucher
     new: GatewayRequest
 
 
@@ -135,7 +136,7 @@ class NextKeys:
         statement = next_key_statement(request.gateway_id, new.key)
         if old_key not in {key.public_key for key in keys} or not is_signed_by(old_key, proof, statement):
             raise Refused(Code.BAD_SIGNATURE, "the last key of that gateway does not vouch for the new one")
-        return _Proved(request.gateway_id, old_key, new)
+        return _Proved(request.gateway_id, Voucher(old_key, proof), new)
 
     async def _certificate(
         self, connection: AsyncConnection, proved: _Proved, *, change: str, by: str
@@ -144,7 +145,7 @@ class NextKeys:
         if known is not None:  # its answer was lost
             return known
         now_ms = self._now_ms()
-        await note_used(connection, proved.gateway_id, proved.old_key, now_ms)
+        await note_used(connection, proved.gateway_id, proved.voucher.old_key, now_ms)
         certificate = self._authority.certify_gateway(
             proved.new.public_key, proved.gateway_id, at(now_ms), self._lives.gateway
         )
@@ -156,7 +157,9 @@ class NextKeys:
             now_ms=now_ms,
             detail=key_code(proved.new.key),
         )
-        return await add_key(connection, proved.gateway_id, proved.new.key, certificate, now_ms)
+        return await add_key(
+            connection, proved.gateway_id, proved.new.key, certificate, now_ms, voucher=proved.voucher
+        )
 
     async def _asked(self, connection: AsyncConnection, proved: _Proved, code: str, now_ms: int) -> str:
         """The state of the question, which is kept; a question with another key takes its place."""

@@ -21,6 +21,10 @@ from models.offline import token_name
 from models.protocol import Code
 from models.times import DAY_MS, HOUR_MS
 
+GATEWAY: Final = "gateway"
+COLLECTOR: Final = "collector"
+"""What a token admits: a gateway, or a collector that forwards what its gateways have sent."""
+
 API_TOKEN_PREFIX: Final = "ght_"  # noqa: S105  # lets a scanner of texts find a leaked one
 SCOPES: Final = ("read", "alerts:write", "commands:write", "config:write", "gateways:write")
 MAX_ENROLLMENT_HOURS: Final = 24
@@ -63,9 +67,12 @@ def secret_hash(secret: str) -> bytes:
 
 
 async def issue_enrollment_secret(
-    store: Store, *, site_code: str, gateway_name: str, hours: float, now_ms: int
+    store: Store, *, site_code: str, gateway_name: str, hours: float, now_ms: int, kind: str = GATEWAY
 ) -> str:
-    """A secret for one enrolment at that site. Only its hash is kept."""
+    """A secret for one enrolment at that site. Only its hash is kept.
+
+    `kind` is GATEWAY, or COLLECTOR for one that is going to forward what it has.
+    """
     if not 0 < hours <= MAX_ENROLLMENT_HOURS:
         raise TokenMistake(
             f"a token is valid for more than 0 and at most {MAX_ENROLLMENT_HOURS} hours, not {hours:g}"
@@ -78,6 +85,7 @@ async def issue_enrollment_secret(
                 secret_hash=secret_hash(secret),
                 site_id=site_id,
                 gateway_name=gateway_name,
+                kind=kind,
                 created_ms=now_ms,
                 expires_ms=now_ms + round(hours * HOUR_MS),
             )
@@ -86,7 +94,7 @@ async def issue_enrollment_secret(
 
 
 async def spend_enrollment_secret(
-    connection: AsyncConnection, digest: bytes, *, gateway_id: str, now_ms: int
+    connection: AsyncConnection, digest: bytes, *, gateway_id: str, now_ms: int, kind: str = GATEWAY
 ) -> Admission:
     """Use up the token with this `secret_hash`, in the transaction of the enrolment. Raise TokenRefused.
 
@@ -96,6 +104,7 @@ async def spend_enrollment_secret(
         update(enrollment_token)
         .where(
             enrollment_token.c.secret_hash == digest,
+            enrollment_token.c.kind == kind,
             enrollment_token.c.used_ms.is_(None),
             enrollment_token.c.expires_ms > now_ms,
         )
@@ -104,7 +113,7 @@ async def spend_enrollment_secret(
     )
     row = spent.one_or_none()
     if row is None:
-        raise await _why_not(connection, digest)
+        raise await _why_not(connection, digest, kind)
     at = (await connection.execute(select(site.c.code, site.c.suite).where(site.c.id == row.site_id))).one()
     return Admission(row.site_id, at.code, suite_named(at.suite), row.gateway_name)
 
@@ -133,11 +142,15 @@ async def named_secret_hash(connection: AsyncConnection, name: str) -> bytes:
     raise TokenRefused(Code.TOKEN_UNKNOWN, "this collector never gave out that token")
 
 
-async def _why_not(connection: AsyncConnection, digest: bytes) -> TokenRefused:
-    query = select(enrollment_token.c.used_ms).where(enrollment_token.c.secret_hash == digest)
+async def _why_not(connection: AsyncConnection, digest: bytes, kind: str) -> TokenRefused:
+    query = select(enrollment_token.c.used_ms, enrollment_token.c.kind).where(
+        enrollment_token.c.secret_hash == digest
+    )
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return TokenRefused(Code.TOKEN_UNKNOWN, "this collector never gave out that token")
+    if row.kind != kind:
+        return TokenRefused(Code.TOKEN_OTHER_KIND, f"the token is for a {row.kind}, and a {kind} has sent it")
     if row.used_ms is not None:
         return TokenRefused(Code.TOKEN_USED, "the token has been used; it is good for one gateway")
     return TokenRefused(Code.TOKEN_EXPIRED, "the token is too old")

@@ -8,6 +8,8 @@ from sqlalchemy import Row, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.alerts.service import Opening
+from collector.identity.gateways import ACTIVE
+from collector.identity.tokens import COLLECTOR
 from collector.insight import texts
 from collector.insight.conditions import holds, is_over
 from collector.insight.settings import SilentGateway
@@ -30,11 +32,15 @@ async def judge_gateways(
 
     Silence counts from `watching_since_ms` at the earliest: a collector that was down has heard nobody.
     """
-    for row in await _gateways(connection):
+    rows = await _gateways(connection)
+    cut_off = _silent_collectors(rows, settings, now_ms)
+    for row in rows:
+        if row.owner_site_id in cut_off or (row.kind == COLLECTOR and not row.forwarded):
+            continue  # its collector is silent, which is one alert; or has nothing that it could tell
         condition = f"{SILENT}:gateway:{row.id}"
         heard_ms = row.last_seen_ms or row.enrolled_ms
         allowed_ms = max(settings.after_minutes * 60_000, PERIODS * 1000 * (row.slowest_s or 0))
-        if row.state != "active":
+        if row.state != ACTIVE:
             await is_over(
                 connection, row.site_id, condition, since_ms=row.revoked_ms or now_ms, now_ms=now_ms
             )
@@ -52,11 +58,27 @@ async def judge_gateways(
             await holds(connection, opening, receivers, now_ms=now_ms)
 
 
+def _silent_collectors(rows: Sequence[Row[Any]], settings: SilentGateway, now_ms: int) -> set[int]:
+    """The sites whose collector, which forwards for others, is itself not heard."""
+    return {
+        row.site_id
+        for row in rows
+        if row.kind == COLLECTOR
+        and row.state == ACTIVE
+        and now_ms - (row.last_seen_ms or row.enrolled_ms) > settings.after_minutes * 60_000
+    }
+
+
 async def _gateways(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """All gateways, with what tells how often they should be heard."""
+    below = gateway.alias()
+    forwarded = (
+        select(func.count()).where(below.c.owner_site_id == gateway.c.site_id).correlate(gateway)
+    ).scalar_subquery()
     statement = (
         select(
             gateway,
+            forwarded.label("forwarded"),
             site.c.timezone,
             func.max(device.c.period_s).label("slowest_s"),
             func.count(device.c.id).label("devices"),

@@ -8,11 +8,13 @@ from collector.control import pushes
 from collector.control.record import settle
 from collector.identity.gateways import ACTIVE
 from collector.intake.again import leave_out_known
+from collector.intake.forwarded import may_speak, note_heard
 from collector.intake.inventory import Inventory
 from collector.intake.readings import store_readings
 from collector.intake.refusals import Refused
 from collector.intake.rows import Rows, make_rows
 from collector.intake.sequence import Epoch, NumbersTaken, held, note_lost, take_numbers
+from collector.intake.shared import share
 from models.envelope import FIRST_PREVIOUS, ContentKey, EnvelopeRefused, Header, Origin, open_envelope
 from models.protocol import Code, Quarantined, Receipt
 from models.reading import Event
@@ -34,6 +36,15 @@ class OpenedBatch:
     rows: Rows = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Forwarder:
+    """A collector that sends what a gateway has sealed for another one."""
+
+    id: str
+    after: int | None = None
+    """It shares nothing of this epoch between this number and the batch: it is no use to ask for it."""
+
+
 def open_batch(body: bytes, *, origin: Origin, content_key: ContentKey, now_ms: int) -> OpenedBatch:
     """Raise EnvelopeRefused. Touches no table; costs about 1 µs a reading."""
     try:
@@ -51,13 +62,20 @@ def store_batch(
     now_ms: int,
     *,
     skew_ms: int | None = None,
+    by: Forwarder | None = None,
 ) -> Receipt:
     """Store all of it and say so, in the caller's transaction. Raise Refused.
 
+    `by` is who has forwarded it; `skew_ms` is that of the clock of who sends.
     The same envelope again changes no row and gets the same receipt, with `already`.
     """
     header, rows = batch.header, batch.rows
-    site_id = active_site(connection, header.gateway_id)
+    if by is None:
+        site_id = active_site(connection, header.gateway_id)
+    else:
+        site_id = may_speak(connection, header.gateway_id, by.id)
+        note_heard(connection, by.id, now_ms, skew_ms)
+        skew_ms = None
     found = connection.execute(
         "SELECT id, top_seq FROM epoch WHERE site_id = ? AND gateway_id = ? AND epoch = ?",
         (site_id, header.gateway_id, header.epoch),
@@ -92,6 +110,9 @@ def store_batch(
             now_ms,
         ),
     )
+    if by is not None and by.after is not None:
+        note_lost(connection, epoch, by.after + 1, header.first_seq - 1)
+    share(connection, epoch, header.gateway_id, header.number)
     if rows.earlier:
         leave_out_known(connection, epoch, header.gateway_id, rows)
     things = inventory.open(connection, site_id, header.gateway_id)

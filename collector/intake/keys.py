@@ -7,10 +7,11 @@ from sqlalchemy import select
 
 from collector.identity.keyring import Keyring
 from collector.intake.batch import active_site
+from collector.intake.forwarded import may_speak
 from collector.intake.refusals import Refused
 from collector.store.engine import Store
 from collector.store.schema import content_key
-from models.envelope import ContentKey, Origin, open_package
+from models.envelope import ContentKey, Origin, Suite, open_forwarded, open_package
 from models.protocol import Code
 
 REMEMBERED = 4096  # keys; a gateway has a new one at each start, and envelopes under older ones still waiting
@@ -27,6 +28,10 @@ class ContentKeys:
     def open(self, package: bytes, *, origin: Origin) -> ContentKey:
         """Raise EnvelopeRefused."""
         return open_package(package, origin=origin, private_keys=self._keyring.all())
+
+    def open_forwarded(self, package: bytes, *, collector: Origin, suite: Suite) -> ContentKey:
+        """Raise EnvelopeRefused."""
+        return open_forwarded(package, collector=collector, suite=suite, private_keys=self._keyring.all())
 
     def remembered(self, gateway_id: str, key_id: bytes) -> ContentKey | None:
         key = self._keys.get((gateway_id, key_id))
@@ -48,10 +53,20 @@ class ContentKeys:
 
 
 def store_package(
-    connection: sqlite3.Connection, *, gateway_id: str, key_id: bytes, package: bytes, now_ms: int
+    connection: sqlite3.Connection,
+    *,
+    gateway_id: str,
+    key_id: bytes,
+    package: bytes,
+    now_ms: int,
+    by: str | None = None,
 ) -> None:
-    """Keep a package that has been opened. The same again changes nothing. Raise Refused."""
-    site_id = active_site(connection, gateway_id)
+    """Keep a package that has been opened. The same again changes nothing. Raise Refused.
+
+    `by` is the collector that has forwarded it. It seals a key anew whenever it is asked for it, so the first
+    package stays.
+    """
+    site_id = active_site(connection, gateway_id) if by is None else may_speak(connection, gateway_id, by)
     key = (site_id, gateway_id, key_id)
     row = connection.execute(
         "SELECT package FROM content_key WHERE site_id = ? AND gateway_id = ? AND key_id = ?", key
@@ -62,6 +77,6 @@ def store_package(
             "VALUES (?, ?, ?, ?, ?)",
             (*key, package, now_ms),
         )
-    elif row[0] != package:
+    elif row[0] != package and by is None:
         # Envelopes that are stored were sealed with the key of the first package: it must stay readable.
         raise Refused(Code.MALFORMED, f"the key {key_id.hex()} is here already, in another package")

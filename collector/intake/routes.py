@@ -20,6 +20,7 @@ from collector.identity.peer import is_behind_tls, peer_of
 from collector.identity.tokens import TokenRefused
 from collector.intake.refusals import IntakeBusy, Refused
 from collector.intake.service import Intake
+from models.announcement import MAX_ANNOUNCEMENT_BYTES
 from models.envelope import MAX_ENVELOPE_BYTES
 from models.protocol import (
     CLOCK_HEADER,
@@ -76,6 +77,21 @@ _ANSWERS: Final = {
     Code.TOKEN_UNKNOWN: (403, "The token is unknown", "Make one with `collector enrollment-token`."),
     Code.TOKEN_USED: (403, "The token has been used", "Make one with `collector enrollment-token`."),
     Code.TOKEN_EXPIRED: (403, "The token has expired", "Make one with `collector enrollment-token`."),
+    Code.TOKEN_OTHER_KIND: (
+        403,
+        "The token is for another kind",
+        "Make one with `collector enrollment-token --for gateway`, or `--for collector`.",
+    ),
+    Code.NOT_WANTED: (
+        403,
+        "Nothing of this gateway is taken",
+        "It was revoked here, or is no gateway of the collector that sends this; others are not touched.",
+    ),
+    Code.UNKNOWN_GATEWAY: (
+        409,
+        "The gateway is not known",
+        "PUT its announcement to /gateway/v1/forwarded/, then the same again.",
+    ),
     Code.UNKNOWN_KEY: (
         409,
         "The content key is not known",
@@ -154,6 +170,7 @@ async def _identified(
 async def tell_time(request: Request, response: Response, sender: Sender) -> None:
     """What the collector's clock shows, for gateways whose own is not kept by a time service."""
     await _check_active(request, sender)
+    await request.app.state.intake.note_heard(sender)
     response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
 
 
@@ -201,14 +218,39 @@ async def put_key(key_id: str, request: Request, sender: Sender) -> Response:
     return Response(status_code=204)
 
 
+@router.put("/forwarded/{gateway_id}", status_code=204)
+async def announce(gateway_id: str, request: Request, sender: Sender) -> Response:
+    """Make a gateway known for which the sender, a collector, is going to forward."""
+    intake: Intake = request.app.state.intake
+    body = await _body(request, MAX_ANNOUNCEMENT_BYTES, sender)
+    try:
+        await intake.accept_announcement(body, gateway_id, sender)
+    except Refused as err:
+        raise _problem(err.code, err.detail) from err
+    except IntakeBusy as err:
+        raise _busy(str(err), err.retry_after_s) from err
+    return Response(status_code=204)
+
+
 @router.post("/batches")
-async def post_batch(request: Request, response: Response, sender: Sender) -> Receipt:
-    """Bring a sealed batch. The receipt is given after it is stored; the same again changes nothing."""
+async def post_batch(
+    request: Request,
+    response: Response,
+    sender: Sender,
+    after: Annotated[int | None, Query(ge=0, lt=1 << 62)] = None,
+) -> Receipt:
+    """Bring a sealed batch. The receipt is given after it is stored; the same again changes nothing.
+
+    A collector brings those of its gateways; it shares nothing between the item `after` and the batch.
+    """
     intake: Intake = request.app.state.intake
     try:
         with intake.place_for(_announced(request, MAX_ENVELOPE_BYTES)):
             receipt = await intake.accept(
-                await _body(request, MAX_ENVELOPE_BYTES, sender), sender, gateway_clock_ms=_clock_ms(request)
+                await _body(request, MAX_ENVELOPE_BYTES, sender),
+                sender,
+                gateway_clock_ms=_clock_ms(request),
+                after=after,
             )
     except Refused as err:
         raise _problem(err.code, err.detail) from err

@@ -26,18 +26,21 @@ from collector.identity.gateways import (
 )
 from collector.identity.keyring import Keyring
 from collector.identity.peer import BrokerPeer, Peer
-from collector.intake.batch import OpenedBatch, open_batch, store_batch
+from collector.intake.batch import Forwarder, OpenedBatch, open_batch, store_batch
+from collector.intake.forwarded import Announced, check_announcement, note_heard, store_announcement
 from collector.intake.inventory import Inventory
 from collector.intake.keys import ContentKeys, store_package
 from collector.intake.refusals import IntakeBusy, RefusalCounter, Refused
 from collector.intake.writer import GroupWriter
 from collector.store.engine import Store
 from collector.store.schema import gateway
+from models.announcement import open_announcement
 from models.envelope import (
     ContentKey,
     EnvelopeRefused,
     Origin,
     Suite,
+    forwarded_by,
     is_signed_by,
     read_header,
     suite_named,
@@ -66,6 +69,13 @@ class _Gateway:
     suite: Suite
     keys: tuple[KnownKey, ...]  # the newest first; all that it ever had
     sm2_key: bytes | None  # which signs in suite gm
+    site_id: int
+    owner_id: int | None  # site of the collector that forwards for it
+    authority: bytes | None  # of a collector: the CA that has certified its gateways
+
+    @property
+    def is_collector(self) -> bool:
+        return self.authority is not None
 
     @property
     def origins(self) -> list[Origin]:
@@ -157,19 +167,29 @@ class Intake:
             raise await self._refused(gateway_id, err.code, err.detail) from err
 
     async def accept(
-        self, body: bytes, peer_gateway_id: str, *, gateway_clock_ms: int | None = None
+        self,
+        body: bytes,
+        peer_gateway_id: str,
+        *,
+        gateway_clock_ms: int | None = None,
+        after: int | None = None,
     ) -> Receipt:
         """Store a batch once; the receipt comes after the commit. Raise Refused; then nothing is stored.
 
-        `gateway_clock_ms` is what the gateway's clock shows now, if it says so.
+        `gateway_clock_ms` is what the sender's clock shows now, if it says so; `after` is as in `Forwarder`,
+        of a collector that forwards.
         """
         skew_ms = None if gateway_clock_ms is None else gateway_clock_ms - self._clock.now_ms()
         sender = await self._gateway(peer_gateway_id)
         try:
-            batch = await self._by_signer(body, sender, partial(self._open_batch, body, sender))
+            origin, by = sender, None
+            if sender.is_collector:
+                origin = await self._spoken_for(sender, read_header(body).gateway_id)
+                by = Forwarder(sender.id, after)
+            batch = await self._by_signer(body, origin, partial(self._open_batch, body, origin))
             receipt = await self._write(
                 lambda connection: store_batch(
-                    connection, self._inventory, batch, self._clock.now_ms(), skew_ms=skew_ms
+                    connection, self._inventory, batch, self._clock.now_ms(), skew_ms=skew_ms, by=by
                 ),
                 batch.header.count,
             )
@@ -182,21 +202,60 @@ class Intake:
         """Keep a key package. The same again changes nothing. Raise Refused."""
         sender = await self._gateway(peer_gateway_id)
         try:
-            key = await self._open_package(package, sender)
+            gateway_id, by = sender.id, None
+            if sender.is_collector:
+                by, gateway_id = forwarded_by(package)
+                if by != sender.id:
+                    raise Refused(Code.FOREIGN_GATEWAY, f"made by {by!r}, sent by {sender.id!r}")
+            key = await self._open_package(package, await self._spoken_for(sender, gateway_id))
             if key.key_id != key_id:
                 raise Refused(Code.MALFORMED, f"the package is of key {key.key_id.hex()}, not {key_id.hex()}")
             await self._write(
                 lambda connection: store_package(
                     connection,
-                    gateway_id=sender.id,
+                    gateway_id=gateway_id,
                     key_id=key_id,
                     package=package,
                     now_ms=self._clock.now_ms(),
+                    by=by,
                 )
             )
         except (EnvelopeRefused, Refused) as err:
             raise await self._refused(sender.id, err.code, err.detail) from err
-        self._keys.remember(sender.id, key)
+        if by is None:  # another package of a forwarded key does not take the place of the first
+            self._keys.remember(sender.id, key)
+
+    async def accept_announcement(self, body: bytes, gateway_id: str, peer_gateway_id: str) -> None:
+        """Learn which gateway a collector is going to forward for. Raise Refused."""
+        sender = await self._gateway(peer_gateway_id)
+        try:
+            if sender.authority is None:
+                raise Refused(Code.FOREIGN_GATEWAY, "only a collector announces gateways")
+            authority = sender.authority
+
+            async def opened(origin: Origin) -> Announced:
+                said = open_announcement(body, collector=origin)
+                announced: Announced = await self._in_thread(
+                    partial(check_announcement, said, authority=authority)
+                )
+                return announced
+
+            announced = await self._by_signer(body, sender, opened)
+            if announced.said.gateway_id != gateway_id:
+                raise Refused(Code.MALFORMED, f"the announcement is of {announced.said.gateway_id!r}")
+            await self._write(
+                lambda connection: store_announcement(connection, announced, sender.id, self._clock.now_ms())
+            )
+        except (EnvelopeRefused, Refused) as err:
+            raise await self._refused(sender.id, err.code, err.detail) from err
+        self._gateways.pop(gateway_id, None)
+
+    async def note_heard(self, gateway_id: str) -> None:
+        """A collector that has nothing to forward shows so that it lives."""
+        if (await self._gateway(gateway_id)).is_collector:
+            with contextlib.suppress(IntakeBusy):
+                now_ms = self._clock.now_ms()
+                await self._write(lambda connection: note_heard(connection, gateway_id, now_ms, None))
 
     async def note_refusal(self, gateway_id: str, code: str, detail: str) -> None:
         """Keep on record that something was refused."""
@@ -233,19 +292,45 @@ class Intake:
 
     async def _gateway(self, gateway_id: str, public_key: bytes | None = None) -> _Gateway:
         """What is known of it. Its keys are read again when `public_key` is not among those that were."""
-        known = self._gateways.get(gateway_id)
-        if known is None or (public_key is not None and known.key(public_key) is None):
-            query = select(gateway.c.suite, gateway.c.sm2_key).where(gateway.c.id == gateway_id)
-            async with self._store.read() as connection:
-                keys = await keys_of(connection, gateway_id)
-                row = (await connection.execute(query)).one_or_none()
-            if row is None or not keys:
-                raise await self._refused(
-                    gateway_id, Code.REVOKED, f"this collector does not know the gateway {gateway_id}"
-                )
-            known = _Gateway(gateway_id, suite_named(row.suite), tuple(keys), row.sm2_key)
-            self._gateways[gateway_id] = known
+        known = await self._known(gateway_id, public_key)
+        if known is None:
+            raise await self._refused(
+                gateway_id, Code.REVOKED, f"this collector does not know the gateway {gateway_id}"
+            )
         return known
+
+    async def _known(self, gateway_id: str, public_key: bytes | None = None) -> _Gateway | None:
+        known = self._gateways.get(gateway_id)
+        if known is not None and (public_key is None or known.key(public_key) is not None):
+            return known
+        columns = gateway.c
+        query = select(
+            columns.suite, columns.sm2_key, columns.site_id, columns.owner_site_id, columns.authority
+        ).where(columns.id == gateway_id)
+        async with self._store.read() as connection:
+            keys = await keys_of(connection, gateway_id)
+            row = (await connection.execute(query)).one_or_none()
+        if row is None or not keys:
+            return None
+        suite, sm2_key, *rest = row
+        known = _Gateway(gateway_id, suite_named(suite), tuple(keys), sm2_key, *rest)
+        self._gateways[gateway_id] = known
+        return known
+
+    async def _spoken_for(self, sender: _Gateway, gateway_id: str) -> _Gateway:
+        """The gateway in whose name `sender` may send: itself, or one that it has announced. Raise Refused.
+
+        Whether either is revoked is asked in the transaction.
+        """
+        if not sender.is_collector:
+            return sender
+        found = await self._known(gateway_id)
+        if found is None:
+            await self._active(sender.id)
+            raise Refused(Code.UNKNOWN_GATEWAY, f"the gateway {gateway_id} was not announced")
+        if found.owner_id != sender.site_id:
+            raise Refused(Code.FOREIGN_GATEWAY, f"the gateway {gateway_id} belongs to somebody else")
+        return found
 
     async def _check_certified(self, gateway_id: str) -> str:
         """A broker looks at a certificate when its owner connects, and not again. Raise Refused."""
@@ -335,11 +420,29 @@ class Intake:
         return key
 
     async def _open_package(self, package: bytes, sender: _Gateway) -> ContentKey:
+        if sender.owner_id is not None:
+            return await self._open_forwarded(package, sender)
+
         async def opened(origin: Origin) -> ContentKey:
             key: ContentKey = await self._in_thread(partial(self._keys.open, package, origin=origin))
             return key
 
         return await self._by_signer(package, sender, opened)
+
+    async def _open_forwarded(self, package: bytes, origin: _Gateway) -> ContentKey:
+        """As the collector that spoke for it then has sent it, which another may have followed since."""
+        collector_id, gateway_id = forwarded_by(package)
+        collector = await self._known(collector_id)
+        if collector is None or (collector.site_id, gateway_id) != (origin.owner_id, origin.id):
+            raise Refused(Code.FOREIGN_GATEWAY, f"{collector_id} does not speak for {origin.id}")
+
+        async def opened(signer: Origin) -> ContentKey:
+            key: ContentKey = await self._in_thread(
+                partial(self._keys.open_forwarded, package, collector=signer, suite=origin.suite)
+            )
+            return key
+
+        return await self._by_signer(package, collector, opened)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._openers, work)

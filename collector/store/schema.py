@@ -62,13 +62,25 @@ gateway = Table(
     Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),  # active | revoked
+    Column("kind", Text, nullable=False, server_default="gateway"),  # gateway | collector, which forwards
+    Column("owner_site_id", Integer, ForeignKey("site.id"), nullable=True),  # whose collector forwards for it
+    Column("authority", LargeBinary, nullable=True),  # DER of the CA of a collector that forwards
     Column("suite", Text, nullable=False, server_default="standard"),  # standard | gm, from its enrolment on
     Column("sm2_key", LargeBinary, nullable=True),  # 65 bytes: signs envelopes in suite gm
-    Column("seal_key", LargeBinary, nullable=False),  # X25519, 32 bytes: secrets in commands are sealed to it
+    Column(
+        "seal_key", LargeBinary, nullable=False
+    ),  # X25519, 32 bytes: secrets in commands; b"" if forwarded
     _ms("enrolled_ms"),
     _ms("revoked_ms", nullable=True),
     _ms("last_seen_ms", nullable=True),  # collector's clock at the last accepted batch
     Column("clock_skew_ms", BigInt, nullable=True),  # gateway minus collector, at the last batch
+    Index(
+        "uq_gateway_collector_of_site",
+        "site_id",
+        unique=True,
+        sqlite_where=text("kind = 'collector' AND state = 'active'"),
+        postgresql_where=text("kind = 'collector' AND state = 'active'"),
+    ),
 )
 
 gateway_key = Table(
@@ -81,6 +93,8 @@ gateway_key = Table(
     _ms("issued_ms"),
     _ms("ends_ms"),  # what came under it later is still its own: envelopes may have waited
     _ms("used_ms", nullable=True),  # when it first proved itself
+    Column("old_key", LargeBinary, nullable=True),  # which has vouched for it; NULL for the first
+    Column("proof", LargeBinary, nullable=True),  # its signature over models.protocol.next_key_statement
     UniqueConstraint("gateway_id", "public_key"),
     comment="keys of gateways; what each has signed stays traceable",
 )
@@ -119,6 +133,7 @@ enrollment_token = Table(
     Column("secret_hash", LargeBinary, nullable=False, unique=True),
     Column("site_id", Integer, ForeignKey("site.id"), nullable=False),
     Column("gateway_name", Text, nullable=False),
+    Column("kind", Text, nullable=False, server_default="gateway"),  # of what it admits, as gateway.kind
     _ms("created_ms"),
     _ms("expires_ms"),
     _ms("used_ms", nullable=True),
@@ -180,6 +195,58 @@ envelope = Table(
     # From a reading back to the envelope that brought it.
     Index("ix_envelope_site_id_last_seq", "site_id", "epoch_id", "last_seq"),
     sqlite_strict=True,
+)
+
+forward_rule = Table(
+    "forward_rule",
+    metadata,
+    Column("upstream", Text, primary_key=True),  # the higher collector, by the digest of its CA
+    Column("rule", Text, primary_key=True),  # "site:hall", "gateway:gw-…", as the settings name them
+    _ms("since_ms"),  # what came before is not shared
+    comment="what the settings let be forwarded, and from when on",
+)
+
+forward_gateway = Table(
+    "forward_gateway",
+    metadata,
+    Column("upstream", Text, primary_key=True),
+    Column("gateway_id", Text, ForeignKey("gateway.id"), primary_key=True),
+    _ms("since_ms"),
+    Column("announced", LargeBinary, nullable=True),  # digest of what the higher collector was told last
+    comment="gateways that are shared now: whatever comes of them is to be forwarded",
+)
+
+forward = Table(
+    "forward",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # the order in which they came to be shared
+    Column("upstream", Text, nullable=False),
+    Column("site_id", Integer, nullable=False),
+    Column("epoch_id", Integer, nullable=False),
+    Column("number", BigInt, nullable=False),
+    Column("gateway_id", Text, nullable=False),
+    _ms("sent_ms", nullable=True),  # when the receipt came; NULL: to be sent
+    Column("refused", Text, nullable=True),  # why the higher collector does not take it
+    UniqueConstraint("upstream", "site_id", "epoch_id", "number"),
+    ForeignKeyConstraint(
+        ["site_id", "epoch_id", "number"], ["envelope.site_id", "envelope.epoch_id", "envelope.number"]
+    ),
+    Index(
+        "ix_forward_due",
+        "upstream",
+        "id",
+        sqlite_where=text("sent_ms IS NULL AND refused IS NULL"),
+        postgresql_where=text("sent_ms IS NULL AND refused IS NULL"),
+    ),
+    Index(
+        "ix_forward_refused",
+        "upstream",
+        "gateway_id",
+        sqlite_where=text("refused IS NOT NULL"),
+        postgresql_where=text("refused IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+    comment="which envelopes a higher collector was, or is to be, given",
 )
 
 device = Table(

@@ -50,6 +50,8 @@ _ASKED_WITH = "token.sha256"
 _HINTS = {
     Code.TOKEN_UNKNOWN: "the collector does not know this token; copy it whole, or ask for a new one",
     Code.TOKEN_USED: "this token has been used; each is good for one gateway, so ask for a new one",
+    Code.TOKEN_OTHER_KIND: "this token is for another kind than has used it; ask for one made by "
+    "collector enrollment-token --for gateway, or --for collector",
     Code.TOKEN_EXPIRED: "this token has expired; ask for a new one and use it within its hours",
 }
 
@@ -102,15 +104,17 @@ def enroll(
     again: bool = False,
     proxy: Proxy | None = None,
     key_token: TokenPlace | None = None,
+    authority: bytes | None = None,
 ) -> Identity:
     """The new identity at the collector that is called `name` here, once it is on disk.
 
     Until then nothing of an old one is touched. With `key_token` that token locks the private keys on disk.
+    `authority` is of a collector that enrols at a higher one: the certificate of its own CA (DER).
     Raise TokenUnusable, SecretUnusable, AlreadyEnrolled, EnrolmentRefused, CertificateUnusable,
     NameUnusable, StateUnusable, and what `edge_agent.tls` raises.
     """
     try:
-        return _enroll(token, state_dir, name, again=again, proxy=proxy, key_token=key_token)
+        return _enroll(token, state_dir, name, again=again, proxy=proxy, key_token=key_token, authority=authority)
     except OSError as err:
         raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
 
@@ -161,10 +165,11 @@ def _enroll(
     again: bool,
     proxy: Proxy | None,
     key_token: TokenPlace | None,
+    authority: bytes | None,
 ) -> Identity:
     fresh, keys = _begun(token, state_dir, name, again=again, key_token=key_token)
     try:
-        answer = _ask(token, keys, proxy)
+        answer = _ask(token, keys, proxy, authority)
     except EnrolmentRefused:
         (fresh / _ASKED_WITH).unlink(missing_ok=True)  # nothing was made of these keys
         raise
@@ -275,18 +280,21 @@ def _shown(sm2_key: Sm2PrivateKey, key: Ed25519PrivateKey) -> Sm2Key:
     return Sm2Key(public_key=base64.b64encode(public_key).decode(), proof=base64.b64encode(proof).decode())
 
 
-def _request(token: EnrollmentToken, keys: _Keys) -> EnrollRequest:
+def _request(token: EnrollmentToken, keys: _Keys, authority: bytes | None = None) -> EnrollRequest:
     return EnrollRequest(
         secret=token.secret,
         csr_pem=request_pem(keys.signing),
         agent_version=agent_version(),
         seal_key=base64.b64encode(keys.seal.public_key().public_bytes_raw()).decode(),
         sm2_key=None if keys.sm2 is None else _shown(keys.sm2, keys.signing),
+        authority=None if authority is None else base64.b64encode(authority).decode(),
     )
 
 
-def _ask(token: EnrollmentToken, keys: _Keys, proxy: Proxy | None) -> EnrollResponse:
-    request = _request(token, keys)
+def _ask(
+    token: EnrollmentToken, keys: _Keys, proxy: Proxy | None, authority: bytes | None
+) -> EnrollResponse:
+    request = _request(token, keys, authority)
     if not token.url.startswith("https://"):
         raise NeedsAHuman(f"the enrolment token names {token.url}, which is not https; ask for a new one")
     try:

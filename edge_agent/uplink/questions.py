@@ -99,10 +99,18 @@ class Questions:
         """Return once the collector keeps the package of a content key."""
         await self._ask(Request("PUT", f"/gateway/v1/keys/{key_id.hex()}", package))
 
-    async def send_batch(self, body: bytes) -> Receipt:
-        """Send an envelope; the receipt has not been compared with it yet."""
+    async def announce(self, gateway_id: str, announcement: bytes) -> None:
+        """Return once the collector knows a gateway for which another collector, which asks, forwards."""
+        await self._ask(Request("PUT", f"/gateway/v1/forwarded/{gateway_id}", announcement))
+
+    async def send_batch(self, body: bytes, *, after: int | None = None) -> Receipt:
+        """Send an envelope; the receipt has not been compared with it yet.
+
+        `after` is of who forwards: it shares no item between that number and this batch.
+        """
         asked_s = self._monotonic_s()
-        answer = await self._ask(Request("POST", "/gateway/v1/batches", body))
+        query = "" if after is None else f"?after={after}"
+        answer = await self._ask(Request("POST", f"/gateway/v1/batches{query}", body))
         self.heard = _told(answer, asked_s)
         try:
             return Receipt.model_validate_json(answer.body)

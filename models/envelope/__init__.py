@@ -13,6 +13,7 @@ By which algorithms is said by the suite that the header names; a gateway has on
 """
 
 from models.envelope.collector_key import CollectorPrivateKey
+from models.envelope.forwarded import forward_package, forwarded_by, open_forwarded
 from models.envelope.layout import FIRST_PREVIOUS, MAX_ENVELOPE_BYTES, EnvelopeRefused, Header, Origin
 from models.envelope.packages import (
     MOST_BATCHES,
@@ -52,9 +53,12 @@ __all__ = [
     "Signer",
     "Suite",
     "envelope_digest",
+    "forward_package",
+    "forwarded_by",
     "is_intact",
     "is_signed_by",
     "open_envelope",
+    "open_forwarded",
     "open_package",
     "package_key_id",
     "read_header",

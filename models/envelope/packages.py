@@ -84,6 +84,14 @@ def open_package(
     package: bytes, *, origin: Origin, private_keys: Iterable[CollectorPrivateKey]
 ) -> ContentKey:
     """The content key that `origin` sent to the owner of one of `private_keys`."""
+    key_id, suite, secret = open_secret(package, origin=origin, private_keys=private_keys)
+    return ContentKey(key_id, suite, suite.aead(secret))
+
+
+def open_secret(
+    package: bytes, *, origin: Origin, private_keys: Iterable[CollectorPrivateKey]
+) -> tuple[bytes, Suite, bytes]:
+    """Key id, suite and the secret itself, for who must seal it once more: to be let go of at once."""
     suite, parts = _split(package)
     if parts.gateway_id != origin.gateway_id:
         raise EnvelopeRefused(
@@ -100,7 +108,7 @@ def open_package(
             continue
         if len(secret) != suite.key_bytes:
             raise EnvelopeRefused("malformed", "key package: a key of another size than its suite has")
-        return ContentKey(parts.key_id, suite, suite.aead(secret))
+        return parts.key_id, suite, secret
     raise EnvelopeRefused(
         "cannot-open", "the key package was made for another collector; enrol the gateway again"
     )
