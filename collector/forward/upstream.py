@@ -36,7 +36,7 @@ from models.reading import Event
 from models.times import Clock
 
 LOOK_EVERY_S: Final = 5.0  # at the identity: who has just enrolled waits for the first envelope
-MATCH_EVERY_S: Final = 10.0  # a gateway that was enrolled meanwhile misses nothing by it
+MATCH_EVERY_S: Final = 10.0  # at most; a gateway that was enrolled meanwhile misses nothing by it
 HEARD_EVERY_S: Final = 60.0  # the other side sees that this one lives, though nothing is new
 LONGEST_UNREACHABLE_S: Final = 20.0  # as of a gateway
 MAIN: Final = "upstream"
@@ -111,7 +111,7 @@ class Upstream:
     async def _send(self, delivery: Delivery) -> None:
         backoff = Backoff(self._rng, longest_unreachable_s=LONGEST_UNREACHABLE_S)
         matched_s = heard_s = float("-inf")
-        is_begun = False
+        is_begun, sent = False, 0
         await asyncio.sleep(self._rng.uniform(0, self._rest_s))
         while True:
             try:
@@ -119,7 +119,7 @@ class Upstream:
                 if not is_begun:
                     await self._begin(delivery.book)
                     is_begun = True
-                if now_s - matched_s >= MATCH_EVERY_S:
+                if not sent or now_s - matched_s >= MATCH_EVERY_S:
                     await delivery.book.match(self._section.share, now_ms=self._now_ms())
                     matched_s = now_s
                 sent = await delivery.round()

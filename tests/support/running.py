@@ -18,13 +18,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from collector.commands.setup import Wanted, init
 from collector.identity.home import Home
 from collector.identity.tokens import issue_api_token, issue_enrollment_secret
-from collector.serve import Listening, run_collector
+from collector.serve import Listening, Rounds, run_collector
 from collector.store.engine import Store
 from models.envelope import STANDARD
 from models.protocol import EnrollmentToken, EnrollRequest, EnrollResponse
 from models.times import Clock
 from tests.support.collector import Sender
 
+ROUNDS = Rounds()
 A_SEAL_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
@@ -68,9 +69,9 @@ class RunningCollector:
             context.load_cert_chain(certificate)
         return httpx.AsyncClient(base_url=self.url, verify=context, trust_env=False, timeout=30)
 
-    async def enrol(self, folder: Path, *, name: str = "gateway") -> tuple[Sender, Path]:
+    async def enrol(self, folder: Path, *, site: str = "a1", name: str = "gateway") -> tuple[Sender, Path]:
         """A gateway that has been enrolled over the wire, and the file with its certificate and key."""
-        token = await self.enrollment_token(name=name)
+        token = await self.enrollment_token(site=site, name=name)
         key = Ed25519PrivateKey.generate()
         sender = Sender("", self.home.keyring().current(STANDARD).public_bytes(), key)
         request = EnrollRequest(
@@ -98,22 +99,33 @@ def real_now_ms() -> int:
     return int(real_now().timestamp() * 1000)
 
 
-async def new_home(folder: Path, *, site: str = "a1", http: bool = False) -> Home:
-    """A folder as `collector init` makes it, for any free port."""
-    wanted = Wanted(url="https://localhost:8443", host="127.0.0.1", port=0, http_port=0 if http else None)
+async def new_home(folder: Path, *, site: str = "a1", http: bool = False, port: int = 0) -> Home:
+    """A folder as `collector init` makes it, for any free port if none is given."""
+    wanted = Wanted(url="https://localhost:8443", host="127.0.0.1", port=port, http_port=0 if http else None)
     await asyncio.to_thread(init, folder, wanted, site=site, site_name="Town hall")
     return Home(folder)
 
 
 @contextlib.asynccontextmanager
 async def running(
-    home: Home, clock: Clock, *, real_now_ms: Callable[[], int] = real_now_ms
+    home: Home,
+    clock: Clock,
+    *,
+    real_now_ms: Callable[[], int] = real_now_ms,
+    rounds: Rounds = ROUNDS,
 ) -> AsyncIterator[RunningCollector]:
     """The collector of that folder, in this process; certificates live by `real_now_ms`."""
     stop = asyncio.Event()
     ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        run_collector(home.folder, clock=clock, stop=stop, ready=ready.set_result, real_now_ms=real_now_ms),
+        run_collector(
+            home.folder,
+            clock=clock,
+            stop=stop,
+            ready=ready.set_result,
+            rounds=rounds,
+            real_now_ms=real_now_ms,
+        ),
         name="collector",
     )
     try:

@@ -1,0 +1,202 @@
+"""A county's collector forwards to an area's what is shared, as gateways have sealed it, and nothing else."""
+
+import asyncio
+import shutil
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from collector.forward.book import Book
+from collector.forward.place import Place, upstream_of
+from collector.identity.gateways import revoke_gateway
+from collector.identity.home import Home
+from collector.store.engine import Store
+from models.envelope import STANDARD
+from models.times import Clock
+from tests.support.running import real_now_ms
+from tests.support.tiers import (
+    Tiers,
+    books,
+    gateways_at,
+    new_tiers,
+    rows,
+    senders,
+    until,
+)
+
+CLOCK = Clock(real_now_ms, time.monotonic, asyncio.sleep)
+
+
+@pytest.fixture
+async def tiers(tmp_path: Path) -> Tiers:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    return await new_tiers(tmp_path, CLOCK, area_port=port)
+
+
+async def test_what_is_shared_arrives_once_as_its_gateway_sealed_it_and_nothing_else_does(
+    tiers: Tiers, tmp_path: Path
+) -> None:
+    async with tiers.serving_area() as area:
+        await tiers.belong(area)
+        async with (
+            tiers.serving_county() as county,
+            gateways_at(county, tmp_path, ["hall", "annex", "annex", "library"]) as known,
+        ):
+            hall, annex, private, _ = known
+            for gateway in known:
+                await gateway.send()  # before anything is shared
+        before = list(hall.sent)
+        for gateway in known:
+            gateway.sent.clear()
+        tiers.settle(share={"sites": ["hall", "annex"], "except": [private.id]})
+        async with tiers.serving_county() as county:
+            await until(lambda: _shared(tiers.county, 2))
+            for gateway in known:
+                gateway.client = county.client(tmp_path / f"{gateway.id}.pem")
+                await gateway.send(4)
+            await tiers.until_all_is_there(hall, annex)
+            async with gateways_at(county, tmp_path, ["hall"]) as [late]:
+                await late.send(3)  # was enrolled after its site was shared
+                await tiers.until_all_is_there(late)
+            for gateway in known:
+                await gateway.client.aclose()
+        there = await books(tiers.area, hall, annex, late, prefix="cx:")
+        here = await books(tiers.county, hall, annex, late)
+        digests = {sealed.digest.hex().upper() for gateway in (hall, annex) for sealed in gateway.sent}
+        digests |= {sealed.digest.hex().upper() for sealed in late.sent}
+        assert there["envelopes"] == [row for row in here["envelopes"] if row[4] in digests]
+        assert len(there["readings"]) == 5 * len(digests)
+        assert set(there["readings"]) <= set(here["readings"])
+        assert set(there["events"]) <= set(here["events"])
+        assert len(there["events"]) == len(digests)
+        assert await senders(tiers.area) == {hall.id, annex.id, late.id}
+        assert not {sealed.digest.hex().upper() for sealed in before} & {row[4] for row in there["envelopes"]}
+        assert await rows(tiers.area, "SELECT code FROM site") == [("cx",), ("cx:annex",), ("cx:hall",)]
+        missing = "SELECT * FROM sequence_gap WHERE lost = 0"
+        assert await rows(tiers.area, missing) == []  # what is not shared is not asked for
+        alarming = "SELECT code FROM refusal WHERE code NOT IN ('unknown-key', 'unknown-gateway')"
+        assert await rows(tiers.area, alarming) == []
+
+
+async def test_what_came_before_is_forwarded_as_far_back_as_the_settings_say(
+    tiers: Tiers, tmp_path: Path
+) -> None:
+    async with tiers.serving_area() as area:
+        await tiers.belong(area)
+        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+            await hall.send(3)
+        tiers.settle(share={"gateways": [hall.id]}, since=datetime(2020, 1, 1, tzinfo=UTC).isoformat())
+        async with tiers.serving_county():
+            await tiers.until_all_is_there(hall)
+        assert await books(tiers.area, hall, prefix="cx:") == await books(tiers.county, hall)
+
+
+async def test_what_is_shared_no_more_stays_here_from_then_on(tiers: Tiers, tmp_path: Path) -> None:
+    tiers.settle(share={"sites": ["hall"]})
+    async with tiers.serving_area() as area:
+        await tiers.belong(area)
+        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+            await hall.send(2)
+            await tiers.until_all_is_there(hall)
+        tiers.settle()
+        async with (
+            tiers.serving_county() as county,
+            county.client(tmp_path / f"{hall.id}.pem") as hall.client,
+        ):
+            await hall.send(2)
+        tiers.settle(share={"sites": ["hall"]})
+        async with tiers.serving_county() as county:
+            await until(lambda: _shared(tiers.county, 1))
+            private, hall.sent = hall.sent[2:], hall.sent[:2]
+            async with county.client(tmp_path / f"{hall.id}.pem") as hall.client:
+                await hall.send(2)
+            await tiers.until_all_is_there(hall)
+        there = {row[4] for row in (await books(tiers.area, hall))["envelopes"]}
+        assert not there & {sealed.digest.hex().upper() for sealed in private}
+        assert len(there) == 4
+        assert await rows(tiers.area, "SELECT * FROM sequence_gap WHERE lost = 0") == []
+
+
+async def test_an_area_that_is_restored_from_a_backup_gets_what_it_lacks(
+    tiers: Tiers, tmp_path: Path
+) -> None:
+    tiers.settle(share={"sites": ["hall", "annex"]})
+    async with tiers.serving_area() as area:
+        await tiers.belong(area)
+    empty = tmp_path / "empty.db"
+    shutil.copy(tiers.area.database, empty)
+    async with (
+        tiers.serving_county() as county,
+        gateways_at(county, tmp_path, ["hall", "annex"]) as [hall, annex],
+    ):
+        async with tiers.serving_area():
+            await hall.send(4)
+            await tiers.until_all_is_there(hall)
+        shutil.copy(tiers.area.database, tmp_path / "yesterday.db")
+        async with tiers.serving_area():
+            await hall.send(4)
+            await annex.send(4)
+            await tiers.until_all_is_there(hall, annex)
+        for backup in ("yesterday.db", "empty.db"):  # before and after the gateways were announced
+            shutil.copy(tmp_path / backup, tiers.area.database)
+            async with tiers.serving_area():
+                await hall.send()
+                await annex.send()
+                await tiers.until_all_is_there(hall, annex)
+            assert await books(tiers.area, hall, annex, prefix="cx:") == await books(
+                tiers.county, hall, annex
+            )
+
+
+async def test_the_key_of_the_area_may_be_rotated_while_envelopes_come(tiers: Tiers, tmp_path: Path) -> None:
+    tiers.settle(share={"sites": ["hall"]})
+    async with tiers.serving_area() as area:
+        await tiers.belong(area)
+        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+            await hall.send(2)
+            await tiers.until_all_is_there(hall)
+            key = await asyncio.to_thread(tiers.area.rotate_envelope_key, STANDARD, datetime.now(UTC))
+            await hall.send(2)
+            await until(lambda: _knows(tiers, key.public_bytes()))
+            hall.sender.restart()  # a new content key, which is sealed to the new key of the area
+            await hall.send(2)
+            await tiers.until_all_is_there(hall)
+        assert await books(tiers.area, hall, prefix="cx:") == await books(tiers.county, hall)
+
+
+async def test_a_revoked_county_brings_nothing_more_and_keeps_what_it_could_not_bring(
+    tiers: Tiers, tmp_path: Path
+) -> None:
+    tiers.settle(share={"sites": ["hall"]})
+    async with tiers.serving_area() as area:
+        identity = await tiers.belong(area)
+        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+            await hall.send(2)
+            await tiers.until_all_is_there(hall)
+            async with await Store.open(tiers.area.database) as store:
+                await revoke_gateway(store, identity.gateway_id, by="test", now_ms=real_now_ms())
+            await hall.send(2)
+            await until(lambda: _said(tiers, "revoked"))
+        assert len((await books(tiers.area, hall))["envelopes"]) == 2
+        async with await Store.open(tiers.county.database) as store:
+            assert (await Book(store, upstream_of(identity)).standing()).waiting == 2
+        await tiers.belong(area, again=True)  # somebody has made another token for the same county
+        async with tiers.serving_county():
+            await tiers.until_all_is_there(hall)
+        assert await books(tiers.area, hall, prefix="cx:") == await books(tiers.county, hall)
+
+
+async def _shared(county: Home, gateways: int) -> bool:
+    return len(await rows(county, "SELECT gateway_id FROM forward_gateway")) == gateways
+
+
+async def _knows(tiers: Tiers, key: bytes) -> bool:
+    return Place(tiers.county).identity().collector.collector_key == key
+
+
+async def _said(tiers: Tiers, what: str) -> bool:
+    return what in str(Place(tiers.county).told().get("problem"))
