@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 from sqlalchemy import text
 
@@ -21,7 +22,7 @@ from edge_agent.identity.folder import Identity
 from edge_agent.uplink.https import HttpsCarrier
 from edge_agent.uplink.questions import Questions
 from models.envelope import Sealed
-from models.protocol import EnrollmentToken, Receipt
+from models.protocol import EnrollmentToken
 from models.reading import Item
 from models.times import Clock
 from tests.support.collector import Sender, a_reading, an_event
@@ -48,10 +49,11 @@ JOIN site ON site.id = event.site_id
 
 @dataclass
 class Gateway:
-    """One that sends to the county, by hand."""
+    """One that sends to the county, by hand, whenever that serves; it keeps no connection."""
 
     sender: Sender
-    client: httpx.AsyncClient
+    county: RunningCollector
+    certificate: Path
     sent: list[Sealed] = field(default_factory=list)
     readings: int = 0
 
@@ -61,22 +63,18 @@ class Gateway:
 
     async def send(self, batches: int = 1) -> None:
         """Batches of readings and an event, each acknowledged by the county."""
-        await self.client.put(
-            f"/gateway/v1/keys/{self.sender.content_key.key_id.hex()}", content=self.sender.package
-        )
-        for _ in range(batches):
-            at_ms = real_now_ms() - 3_600_000 + self.readings
-            items: list[Item] = [
-                a_reading(float(self.readings + n), at_ms=at_ms + n * 1000) for n in range(5)
-            ]
-            self.readings += 7
-            await self.deliver(self.sender.seal([*items, an_event(at_ms=at_ms)]))
-
-    async def deliver(self, sealed: Sealed) -> Receipt:
-        self.sent.append(sealed)
-        answer = await self.client.post("/gateway/v1/batches", content=sealed.body)
-        assert answer.status_code == 200, answer.text
-        return Receipt.model_validate_json(answer.text)
+        key = f"/gateway/v1/keys/{self.sender.content_key.key_id.hex()}"
+        async with self.county.client(self.certificate) as client:
+            assert (await client.put(key, content=self.sender.package)).status_code == 204
+            for _ in range(batches):
+                at_ms = real_now_ms() - 3_600_000 + self.readings
+                items: list[Item] = [
+                    a_reading(float(self.readings + n), at_ms=at_ms + n * 1000) for n in range(5)
+                ]
+                self.readings += 7
+                self.sent.append(self.sender.seal([*items, an_event(at_ms=at_ms)]))
+                answer = await client.post("/gateway/v1/batches", content=self.sent[-1].body)
+                assert answer.status_code == 200, answer.text
 
 
 @dataclass
@@ -105,6 +103,12 @@ class Tiers:
 
     def serving_county(self) -> contextlib.AbstractAsyncContextManager[RunningCollector]:
         return running(self.county, self.clock, rounds=QUICK)
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[RunningCollector]:
+        """Both; the county is what it gives."""
+        async with self.serving_area(), self.serving_county() as county:
+            yield county
 
     async def until_all_is_there(self, *gateways: Gateway) -> None:
         """Until the area holds every envelope that these gateways have sent."""
@@ -159,18 +163,10 @@ async def add_sites(home: Home, *codes: str, suite: str = "standard") -> None:
             await insert_site(store, code, f"Site {code}", timezone=None, suite=suite_by_name(suite))
 
 
-@contextlib.asynccontextmanager
-async def gateways_at(
-    county: RunningCollector, folder: Path, sites: Sequence[str]
-) -> AsyncIterator[list[Gateway]]:
+async def gateways_at(county: RunningCollector, folder: Path, *sites: str) -> list[Gateway]:
     """One gateway at each of these sites of the county."""
-    async with contextlib.AsyncExitStack() as opened:
-        found = []
-        for site in sites:
-            sender, certificate = await county.enrol(folder, site=site)
-            client = await opened.enter_async_context(county.client(certificate))
-            found.append(Gateway(sender, client))
-        yield found
+    enrolled = [await county.enrol(folder, site=site) for site in sites]
+    return [Gateway(sender, county, certificate) for sender, certificate in enrolled]
 
 
 @contextlib.asynccontextmanager
@@ -183,9 +179,16 @@ async def as_the_county(identity: Identity) -> AsyncIterator[Questions]:
         await carrier.close()
 
 
-async def new_tiers(folder: Path, clock: Clock, *, area_port: int = 0) -> Tiers:
-    """An area with the site `cx`, which stands for the county, and a county with hall, annex and library."""
+async def new_tiers(folder: Path) -> Tiers:
+    """An area with the site `cx`, which stands for the county, and a county with hall, annex and library.
+
+    Both keep their ports, whatever becomes of them.
+    """
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    area_port, county_port = (probe.getsockname()[1] for probe in probes)
+    for probe in probes:
+        probe.close()
     area = await new_home(folder / "area", site="cx", port=area_port)
-    county = await new_home(folder / "county", site="hall")
+    county = await new_home(folder / "county", site="hall", port=county_port)
     await add_sites(county, "annex", "library")
-    return Tiers(area, county, clock)
+    return Tiers(area, county, Clock(real_now_ms, time.monotonic, asyncio.sleep))

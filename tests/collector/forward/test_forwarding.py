@@ -2,8 +2,6 @@
 
 import asyncio
 import shutil
-import socket
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from collector.identity.gateways import revoke_gateway
 from collector.identity.home import Home
 from collector.store.engine import Store
 from models.envelope import STANDARD
-from models.times import Clock
 from tests.support.running import real_now_ms
 from tests.support.tiers import (
     Tiers,
@@ -27,14 +24,12 @@ from tests.support.tiers import (
     until,
 )
 
-CLOCK = Clock(real_now_ms, time.monotonic, asyncio.sleep)
+MISSING = "SELECT * FROM sequence_gap WHERE lost = 0"
 
 
 @pytest.fixture
 async def tiers(tmp_path: Path) -> Tiers:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    return await new_tiers(tmp_path, CLOCK, area_port=port)
+    return await new_tiers(tmp_path)
 
 
 async def test_what_is_shared_arrives_once_as_its_gateway_sealed_it_and_nothing_else_does(
@@ -42,42 +37,30 @@ async def test_what_is_shared_arrives_once_as_its_gateway_sealed_it_and_nothing_
 ) -> None:
     async with tiers.serving_area() as area:
         await tiers.belong(area)
-        async with (
-            tiers.serving_county() as county,
-            gateways_at(county, tmp_path, ["hall", "annex", "annex", "library"]) as known,
-        ):
+        async with tiers.serving_county() as county:
+            known = await gateways_at(county, tmp_path, "hall", "annex", "annex", "library")
             hall, annex, private, _ = known
             for gateway in known:
                 await gateway.send()  # before anything is shared
-        before = list(hall.sent)
-        for gateway in known:
-            gateway.sent.clear()
+                gateway.sent.clear()
         tiers.settle(share={"sites": ["hall", "annex"], "except": [private.id]})
         async with tiers.serving_county() as county:
             await until(lambda: _shared(tiers.county, 2))
             for gateway in known:
-                gateway.client = county.client(tmp_path / f"{gateway.id}.pem")
                 await gateway.send(4)
-            await tiers.until_all_is_there(hall, annex)
-            async with gateways_at(county, tmp_path, ["hall"]) as [late]:
-                await late.send(3)  # was enrolled after its site was shared
-                await tiers.until_all_is_there(late)
-            for gateway in known:
-                await gateway.client.aclose()
+            [late] = await gateways_at(county, tmp_path, "hall")  # after its site was shared
+            await late.send(3)
+            await tiers.until_all_is_there(hall, annex, late)
         there = await books(tiers.area, hall, annex, late, prefix="cx:")
         here = await books(tiers.county, hall, annex, late)
-        digests = {sealed.digest.hex().upper() for gateway in (hall, annex) for sealed in gateway.sent}
-        digests |= {sealed.digest.hex().upper() for sealed in late.sent}
-        assert there["envelopes"] == [row for row in here["envelopes"] if row[4] in digests]
-        assert len(there["readings"]) == 5 * len(digests)
+        shared = {sealed.digest.hex().upper() for one in (hall, annex, late) for sealed in one.sent}
+        assert there["envelopes"] == [row for row in here["envelopes"] if row[4] in shared]
+        assert (len(there["readings"]), len(there["events"])) == (5 * len(shared), len(shared))
         assert set(there["readings"]) <= set(here["readings"])
         assert set(there["events"]) <= set(here["events"])
-        assert len(there["events"]) == len(digests)
         assert await senders(tiers.area) == {hall.id, annex.id, late.id}
-        assert not {sealed.digest.hex().upper() for sealed in before} & {row[4] for row in there["envelopes"]}
         assert await rows(tiers.area, "SELECT code FROM site") == [("cx",), ("cx:annex",), ("cx:hall",)]
-        missing = "SELECT * FROM sequence_gap WHERE lost = 0"
-        assert await rows(tiers.area, missing) == []  # what is not shared is not asked for
+        assert await rows(tiers.area, MISSING) == []  # what is not shared is not asked for
         alarming = "SELECT code FROM refusal WHERE code NOT IN ('unknown-key', 'unknown-gateway')"
         assert await rows(tiers.area, alarming) == []
 
@@ -87,7 +70,8 @@ async def test_what_came_before_is_forwarded_as_far_back_as_the_settings_say(
 ) -> None:
     async with tiers.serving_area() as area:
         await tiers.belong(area)
-        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+        async with tiers.serving_county() as county:
+            [hall] = await gateways_at(county, tmp_path, "hall")
             await hall.send(3)
         tiers.settle(share={"gateways": [hall.id]}, since=datetime(2020, 1, 1, tzinfo=UTC).isoformat())
         async with tiers.serving_county():
@@ -99,26 +83,23 @@ async def test_what_is_shared_no_more_stays_here_from_then_on(tiers: Tiers, tmp_
     tiers.settle(share={"sites": ["hall"]})
     async with tiers.serving_area() as area:
         await tiers.belong(area)
-        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+        async with tiers.serving_county() as county:
+            [hall] = await gateways_at(county, tmp_path, "hall")
             await hall.send(2)
             await tiers.until_all_is_there(hall)
         tiers.settle()
-        async with (
-            tiers.serving_county() as county,
-            county.client(tmp_path / f"{hall.id}.pem") as hall.client,
-        ):
+        async with tiers.serving_county():
             await hall.send(2)
+        private, hall.sent = hall.sent[2:], hall.sent[:2]
         tiers.settle(share={"sites": ["hall"]})
-        async with tiers.serving_county() as county:
+        async with tiers.serving_county():
             await until(lambda: _shared(tiers.county, 1))
-            private, hall.sent = hall.sent[2:], hall.sent[:2]
-            async with county.client(tmp_path / f"{hall.id}.pem") as hall.client:
-                await hall.send(2)
+            await hall.send(2)
             await tiers.until_all_is_there(hall)
         there = {row[4] for row in (await books(tiers.area, hall))["envelopes"]}
         assert not there & {sealed.digest.hex().upper() for sealed in private}
         assert len(there) == 4
-        assert await rows(tiers.area, "SELECT * FROM sequence_gap WHERE lost = 0") == []
+        assert await rows(tiers.area, MISSING) == []
 
 
 async def test_an_area_that_is_restored_from_a_backup_gets_what_it_lacks(
@@ -127,36 +108,32 @@ async def test_an_area_that_is_restored_from_a_backup_gets_what_it_lacks(
     tiers.settle(share={"sites": ["hall", "annex"]})
     async with tiers.serving_area() as area:
         await tiers.belong(area)
-    empty = tmp_path / "empty.db"
-    shutil.copy(tiers.area.database, empty)
-    async with (
-        tiers.serving_county() as county,
-        gateways_at(county, tmp_path, ["hall", "annex"]) as [hall, annex],
-    ):
-        async with tiers.serving_area():
-            await hall.send(4)
-            await tiers.until_all_is_there(hall)
-        shutil.copy(tiers.area.database, tmp_path / "yesterday.db")
-        async with tiers.serving_area():
-            await hall.send(4)
-            await annex.send(4)
+    shutil.copy(tiers.area.database, tmp_path / "empty.db")
+    async with tiers.serving() as county:
+        hall, annex = await gateways_at(county, tmp_path, "hall", "annex")
+        await hall.send(4)
+        await tiers.until_all_is_there(hall)
+    shutil.copy(tiers.area.database, tmp_path / "yesterday.db")
+    async with tiers.serving():
+        await hall.send(4)
+        await annex.send(4)
+        await tiers.until_all_is_there(hall, annex)
+    for backup in ("yesterday.db", "empty.db"):  # after and before the gateways were announced
+        shutil.copy(tmp_path / backup, tiers.area.database)
+        async with tiers.serving():
+            await hall.send()
+            await annex.send()
             await tiers.until_all_is_there(hall, annex)
-        for backup in ("yesterday.db", "empty.db"):  # before and after the gateways were announced
-            shutil.copy(tmp_path / backup, tiers.area.database)
-            async with tiers.serving_area():
-                await hall.send()
-                await annex.send()
-                await tiers.until_all_is_there(hall, annex)
-            assert await books(tiers.area, hall, annex, prefix="cx:") == await books(
-                tiers.county, hall, annex
-            )
+        there = await books(tiers.area, hall, annex, prefix="cx:")
+        assert there == await books(tiers.county, hall, annex)
 
 
 async def test_the_key_of_the_area_may_be_rotated_while_envelopes_come(tiers: Tiers, tmp_path: Path) -> None:
     tiers.settle(share={"sites": ["hall"]})
     async with tiers.serving_area() as area:
         await tiers.belong(area)
-        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+        async with tiers.serving_county() as county:
+            [hall] = await gateways_at(county, tmp_path, "hall")
             await hall.send(2)
             await tiers.until_all_is_there(hall)
             key = await asyncio.to_thread(tiers.area.rotate_envelope_key, STANDARD, datetime.now(UTC))
@@ -174,7 +151,8 @@ async def test_a_revoked_county_brings_nothing_more_and_keeps_what_it_could_not_
     tiers.settle(share={"sites": ["hall"]})
     async with tiers.serving_area() as area:
         identity = await tiers.belong(area)
-        async with tiers.serving_county() as county, gateways_at(county, tmp_path, ["hall"]) as [hall]:
+        async with tiers.serving_county() as county:
+            [hall] = await gateways_at(county, tmp_path, "hall")
             await hall.send(2)
             await tiers.until_all_is_there(hall)
             async with await Store.open(tiers.area.database) as store:
