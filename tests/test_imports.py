@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "firmware_configs": set[str](),
 }
 BY_WAY_OF_EXCEPTION = {"collector/forward": {"edge_agent"}}
-"""Decision 24: a collector forwards by the very uplink that a gateway uses."""
+"""Decision 26: a collector forwards by the very uplink that a gateway uses."""
 
 NOT_ON_A_GATEWAY = {"numpy", "scipy", "sklearn", "fastapi", "sqlalchemy", "alembic", "uvicorn"}
 NOT_PURE = {

@@ -114,7 +114,9 @@ def enroll(
     NameUnusable, StateUnusable, and what `edge_agent.tls` raises.
     """
     try:
-        return _enroll(token, state_dir, name, again=again, proxy=proxy, key_token=key_token, authority=authority)
+        return _enroll(
+            token, state_dir, name, again=again, proxy=proxy, key_token=key_token, authority=authority
+        )
     except OSError as err:
         raise StateUnusable(err.filename or state_dir, err.strerror or str(err)) from err
 
@@ -291,9 +293,7 @@ def _request(token: EnrollmentToken, keys: _Keys, authority: bytes | None = None
     )
 
 
-def _ask(
-    token: EnrollmentToken, keys: _Keys, proxy: Proxy | None, authority: bytes | None
-) -> EnrollResponse:
+def _ask(token: EnrollmentToken, keys: _Keys, proxy: Proxy | None, authority: bytes | None) -> EnrollResponse:
     request = _request(token, keys, authority)
     if not token.url.startswith("https://"):
         raise NeedsAHuman(f"the enrolment token names {token.url}, which is not https; ask for a new one")
