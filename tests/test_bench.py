@@ -14,6 +14,7 @@ from bench.families import Cost
 from bench.intake import Result as Intake
 from bench.lines import Result as Line
 from bench.lines import Survival
+from bench.restart import Result as Restarted
 from bench.sealing import Cost as Sealing
 from bench.size import Result as Size
 from bench.sweeps import Sweep
@@ -31,7 +32,19 @@ FAST, SLOW = Latency(p99=49.9, p50=2.0, worst=120.0), Latency(p99=50.0, p50=2.0,
 APPENDS = Appends(buffer_per_s=200_000, bare_per_s=150_000)
 EVENTS = Events(pushed=FAST, streamed=FAST, alone=SLOW)
 SEALINGS = [Sealing("an envelope of suite gm", 1500.0, 1200.0)]
-GOOD = Figures(AGENT, SIZES, INTAKE, APPENDS, Drained(20_000), COSTS, SWEEPS, LINE, EVENTS, SEALINGS)
+GOOD = Figures(
+    AGENT,
+    SIZES,
+    INTAKE,
+    APPENDS,
+    Drained(20_000),
+    Restarted(0.1, 1.9, 100),
+    COSTS,
+    SWEEPS,
+    LINE,
+    EVENTS,
+    SEALINGS,
+)
 
 
 def test_good_figures_reach_the_goals() -> None:
@@ -45,6 +58,7 @@ def test_good_figures_reach_the_goals() -> None:
         pytest.param(replace(GOOD, agent=replace(AGENT, full=Run(41, 20_000))), id="full-rate"),
         pytest.param(replace(GOOD, sizes=[*SIZES, Size(60, 300, 3000, 3.0)]), id="one-size"),
         pytest.param(replace(GOOD, agent=replace(AGENT, usual=Run(40, 200, 91))), id="memory"),
+        pytest.param(replace(GOOD, restarted=Restarted(0.1, 2.1, 100)), id="restart"),
         pytest.param(replace(GOOD, drained=Drained(1_999)), id="backlog"),
         pytest.param(replace(GOOD, appended=Appends(100_000, 150_000)), id="appends"),
         pytest.param(replace(GOOD, taken=Intake(20_000, 80_000, 0.25, 1.4)), id="intake"),

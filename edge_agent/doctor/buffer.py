@@ -97,7 +97,7 @@ def _aside(scene: Scene) -> Finding:
         return ok("buffer.aside", "no damaged file was set aside")
     total = sum(size for _, size in found)
     seen = f"{len(found)} damaged files were set aside, {total / MB:.1f} MB: {found[0][0]}"
-    hint = "the disk may be failing: see its checks; keep the files for support, then delete them"
+    hint = "the disk may be failing: see its checks; the newest files are kept for support"
     return warning("buffer.aside", seen, hint, facts={"files": [name for name, _ in found], "bytes": total})
 
 
