@@ -95,6 +95,9 @@ def history(gateway: Gateway, folder: Dir = HERE, as_json: Json = False) -> None
 def show_active(
     gateway: Gateway,
     version: Annotated[int | None, typer.Argument(help="The newest if not given.")] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="NAME", help="Print just this file, as it is.")
+    ] = None,
     folder: Dir = HERE,
     as_json: Json = False,
 ) -> None:
@@ -102,7 +105,7 @@ def show_active(
     from collector.commands.answer import show
     from collector.commands.config import show as run
 
-    show(lambda: run(folder, gateway, version), as_json=as_json)
+    show(lambda: run(folder, gateway, version, only), as_json=as_json)
 
 
 @configs.command("diff")

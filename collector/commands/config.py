@@ -117,10 +117,14 @@ def history(folder: Path, gateway_id: str) -> Answer:
     return asyncio.run(read())
 
 
-def show(folder: Path, gateway_id: str, version: int | None) -> Answer:
-    """All files of what is, or was, active."""
+def show(folder: Path, gateway_id: str, version: int | None, only: str | None) -> Answer:
+    """All files of what is, or was, active, or one of them."""
     row, files = asyncio.run(_told(folder, gateway_id, version))
     texts = {name: text.decode(errors="replace") for name, text in files.items()}
+    if only is not None:
+        if only not in texts:
+            raise NotTold(f"version {row.version} has no file {only!r}; it has {', '.join(texts)}")
+        return Answer(_active_facts(row) | {"files": {only: texts[only]}}, texts[only].rstrip("\n"))
     told = [f"# {gateway_id}, version {row.version}, {utc_text(row.active_ms)}, {_who(row)}"]
     for name, text in texts.items():
         told += [f"# --- {name}", text.rstrip("\n")]

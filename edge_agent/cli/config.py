@@ -11,6 +11,7 @@ configs = typer.Typer(
     help="Look at the versions of the configuration, and go back to one.", no_args_is_help=True
 )
 
+Only = Annotated[str | None, typer.Option("--only", metavar="NAME", help="Print just this file, as it is.")]
 Why = Annotated[str, typer.Option("--why", help="For the record.")]
 
 
@@ -26,6 +27,7 @@ def history(config: Config = HERE, as_json: Json = False) -> None:
 @configs.command("show")
 def show_version(
     version: Annotated[int | None, typer.Argument(help="The newest if not given.")] = None,
+    only: Only = None,
     config: Config = HERE,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +35,7 @@ def show_version(
     from edge_agent.commands.answer import show
     from edge_agent.commands.config import show as run
 
-    show(lambda: run(config, version), as_json=as_json)
+    show(lambda: run(config, version, only), as_json=as_json)
 
 
 @configs.command("diff")

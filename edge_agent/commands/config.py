@@ -52,10 +52,14 @@ def history(path: Path) -> Answer:
     )
 
 
-def show(path: Path, number: int | None) -> Answer:
-    """All files of one version; of the newest if none is named."""
+def show(path: Path, number: int | None, only: str | None) -> Answer:
+    """All files of one version, or one of them; of the newest if none is named."""
     version = _one(_versions(path), number)
     files = {name: text.decode(errors="replace") for name, text in version.files.items()}
+    if only is not None:
+        if only not in files:
+            raise NoSuchVersion(f"version {version.number} has no file {only!r}; it has {', '.join(files)}")
+        return Answer(_facts(version) | {"files": {only: files[only]}}, files[only].rstrip("\n"))
     told = [f"# version {version.number}, {utc_text(version.at_ms)}, {_who(version)}"]
     for name, text in files.items():
         told += [f"# --- {name}", text.rstrip("\n")]
