@@ -29,7 +29,7 @@ from models.times import Clock
 
 LONGEST_WAIT_S: Final = 60.0  # of a gateway for a command; a proxy or firewall forgets what is silent longer
 OFFERED_AT_ONCE: Final = 20
-PUSHES_AT_ONCE: Final = 2  # of up to 1 MB each
+PUSHES_AT_ONCE: Final = 1  # of up to 1 MB; a gateway tries one at a time anyway
 MOST_NAME: Final = 200  # characters of who gave it
 MOST_OFFERED: Final = 200  # to a gateway that has forgotten what it had
 

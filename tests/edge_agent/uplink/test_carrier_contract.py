@@ -18,6 +18,7 @@ from edge_agent.identity.next_key import keep_certificate, next_key
 from edge_agent.tls import CollectorNotTrusted, CollectorUnreachable
 from edge_agent.uplink.questions import CollectorBusy, CollectorRefused
 from models.command import verify_command
+from models.configuration import MAX_PUSHED_BYTES, unpack_files, verify_configuration
 from models.protocol import Code
 from tests.support.certificates import WRONG_SERVERS, Authority
 from tests.support.chirpstack import needs_mosquitto
@@ -96,6 +97,24 @@ async def test_commands_come_as_soon_as_they_are_given_and_hold_no_batch_up(way:
         signed, gateway_id=gateway_id, public_key=way.identity.collector.command_key, now_ms=way.now_ms()
     )
     assert (command.id, command.action) == ("c-1", "open_once")
+
+
+async def test_a_configuration_of_the_largest_size_comes_where_commands_do(way: Way) -> None:
+    files = {"gateway.yaml": "devices: []\n", "more.csv": random.Random(1).randbytes(930_000).hex()}
+    questions, gateway_id = way.questions(), way.identity.gateway_id
+    waiting = asyncio.create_task(questions.ask_commands(got=[], everything=False, wait_s=50))
+    token = await way.collector.api_token("config:write")
+    async with way.collector.client() as client:
+        client.headers["authorization"] = f"Bearer {token}"
+        address = f"/api/v1/gateways/{gateway_id}/configuration"
+        answer = await client.post(address, json={"id": "p-1", "files": files})
+    assert answer.status_code == 200, answer.text
+    [signed] = await waiting
+    assert len(signed) > 0.9 * MAX_PUSHED_BYTES
+    key = way.identity.collector.command_key
+    pushed = verify_configuration(signed, gateway_id=gateway_id, public_key=key, now_ms=way.now_ms())
+    assert unpack_files(pushed.packed) == {name: text.encode() for name, text in files.items()}
+    assert await questions.ask_commands(got=["p-1"], everything=False, wait_s=0) == []
 
 
 async def test_what_is_wrong_is_refused_with_a_code_and_what_to_do(way: Way) -> None:
