@@ -2,20 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 
 from edge_agent.buffer import outboxes, rows
 from edge_agent.buffer.blocks import BlockDamaged, encode_item
 from edge_agent.buffer.contract import Batch, BufferUnavailable, Counts, Cut
+from edge_agent.buffer.core import Core
 from edge_agent.buffer.losses import Lost, drop_damaged
 from edge_agent.buffer.outboxes import OutboxState
 from edge_agent.buffer.room import forget_delivered
 from models.reading import Item
-
-if TYPE_CHECKING:
-    from edge_agent.buffer.sqlite import SqliteBuffer
 
 T = TypeVar("T")
 
@@ -23,10 +21,10 @@ T = TypeVar("T")
 class SqliteOutbox:
     """See `edge_agent.buffer.contract.Outbox`."""
 
-    def __init__(self, buffer: "SqliteBuffer", name: str) -> None:
+    def __init__(self, core: Core, name: str, *, retention_ms: int) -> None:
         """For `SqliteBuffer.outbox` alone."""
         self.name = name
-        self._buffer = buffer
+        self._core, self._retention_ms = core, retention_ms
 
     @property
     def epoch(self) -> bytes:
@@ -37,12 +35,12 @@ class SqliteOutbox:
         return self._state.unsealed
 
     async def cut(self, limit: int, *, after: int = 0) -> Cut | None:
-        return await self._buffer.run(lambda: self._cut(limit, after))
+        return await self._core.run(lambda: self._cut(limit, after))
 
     async def store(self, batch: Batch) -> None:
         async def work(connection: aiosqlite.Connection) -> None:
             await outboxes.store_batch(
-                connection, batch, self._state, self._buffer.at_rest, self._buffer.now_ms()
+                connection, batch, self._state, self._core.at_rest, self._core.now_ms()
             )
 
         await self._change(work, sealed=batch.items, bytes_written=len(batch.body))
@@ -53,17 +51,17 @@ class SqliteOutbox:
 
     async def deliver(self, number: int, *, quarantined: int, receipt: str) -> None:
         async def work(connection: aiosqlite.Connection) -> None:
-            now_ms = self._buffer.now_ms()
+            now_ms = self._core.now_ms()
             await outboxes.deliver_batch(
                 connection,
                 number,
                 self._state,
-                self._buffer.states(without=self.name),
+                self._core.states(without=self.name),
                 quarantined=quarantined,
                 receipt=receipt,
                 now_ms=now_ms,
             )
-            oldest_ms = now_ms - self._buffer.retention_ms
+            oldest_ms = now_ms - self._retention_ms
             await forget_delivered(connection, before_ms=oldest_ms)
             await connection.execute_insert(
                 "DELETE FROM refused WHERE NOT is_open AND refused_ms < ?", (oldest_ms,)
@@ -80,15 +78,15 @@ class SqliteOutbox:
             block = None if seq in state.refused else await rows.block_with(connection, seq)
             if block is None or state.claimed.at(seq) is not None:
                 return
-            item = block.items(self._buffer.at_rest)[seq - block.first_seq]
+            item = block.items(self._core.at_rest)[seq - block.first_seq]
             if item is None:
                 return
-            sealed = self._buffer.at_rest.seal(encode_item(item), table="refused", name=seq)
-            await outboxes.refuse_item(connection, seq, sealed, state, reason, self._buffer.now_ms())
+            sealed = self._core.at_rest.seal(encode_item(item), table="refused", name=seq)
+            await outboxes.refuse_item(connection, seq, sealed, state, reason, self._core.now_ms())
             lost = Lost("refused")
             lost.note(seq, seq, [item])
             facts = {**lost.facts(), "device_id": item.device_id, "detail": reason, "collector": self.name}
-            await self._buffer.tell(connection, "buffer.gap", facts)
+            await self._core.tell(connection, "buffer.gap", facts)
 
         await self._change(work)
 
@@ -115,7 +113,7 @@ class SqliteOutbox:
                 return package, bool(sent)
             raise KeyError(key_id.hex())
 
-        return await self._buffer.read(work)
+        return await self._core.read(work)
 
     async def key_sent(self, key_id: bytes, *, sent: bool = True) -> None:
         await self._execute(
@@ -144,16 +142,16 @@ class SqliteOutbox:
 
     async def wait_unsealed(self, count: int) -> None:
         while self._state.unsealed < count:
-            await self._buffer.grown()
+            await self._core.grown()
 
     async def counts(self) -> Counts:
-        return await self._buffer.read(lambda connection: outboxes.counts(connection, self._state))
+        return await self._core.read(lambda connection: outboxes.counts(connection, self._state))
 
     # All that follows runs in the writer's task, but for the helpers that hand work to it.
 
     @property
     def _state(self) -> OutboxState:
-        state = self._buffer.state_of(self.name)
+        state = self._core.state_of(self.name)
         if state is None:
             raise BufferUnavailable(
                 f"nothing is kept for the collector {self.name!r} any more; start the agent again"
@@ -172,11 +170,11 @@ class SqliteOutbox:
         async def changing() -> None:
             unsealed = None
             if sealed is not None:
-                unsealed = {state.name: state.unsealed for state in self._buffer.states()}
+                unsealed = {state.name: state.unsealed for state in self._core.states()}
                 unsealed[self.name] -= sealed
-            await self._buffer.changing(work, unsealed=unsealed, bytes_written=bytes_written)
+            await self._core.changing(work, unsealed=unsealed, bytes_written=bytes_written)
 
-        await self._buffer.run(changing)
+        await self._core.run(changing)
 
     async def _execute(self, sql: str, *parameters: object) -> None:
         async def work(connection: aiosqlite.Connection) -> None:
@@ -185,7 +183,7 @@ class SqliteOutbox:
         await self._change(work, sealed=0)
 
     async def _find_batches(self, where: str, *parameters: int) -> list[Batch]:
-        return await self._buffer.read(
+        return await self._core.read(
             lambda connection: outboxes.find_batches(
                 connection, f"collector = ? AND {where}", (self._state.id, *parameters)
             )
@@ -193,13 +191,13 @@ class SqliteOutbox:
 
     async def _cut(self, limit: int, after: int) -> Cut | None:
         while True:
-            blocks = await self._buffer.guarded(partial(self._free_blocks, limit, after))
+            blocks = await self._core.guarded(partial(self._free_blocks, limit, after))
             items: list[Item | None] = []
             for block in blocks:
                 if items and len(items) + block.count > limit:
                     break
                 try:
-                    items += block.items(self._buffer.at_rest)
+                    items += block.items(self._core.at_rest)
                 except BlockDamaged:
                     break
             if items:
@@ -215,7 +213,7 @@ class SqliteOutbox:
                 await self._drop_damaged(blocks[0])
 
     async def _free_blocks(self, limit: int, after: int) -> list[rows.StoredBlock]:
-        return await rows.free_blocks(self._buffer.connection, self._state.claimed, after=after, limit=limit)
+        return await rows.free_blocks(self._core.connection, self._state.claimed, after=after, limit=limit)
 
     def _cut_of(self, first_seq: int, items: list[Item | None]) -> Cut:
         state = self._state
@@ -229,18 +227,16 @@ class SqliteOutbox:
     async def _drop_damaged(self, block: rows.StoredBlock) -> None:
         async def work(connection: aiosqlite.Connection) -> None:
             lost = Lost("damaged")
-            await drop_damaged(connection, block, self._buffer.states(), lost)
-            await self._buffer.tell(connection, "buffer.gap", lost.facts())
+            await drop_damaged(connection, block, self._core.states(), lost)
+            await self._core.tell(connection, "buffer.gap", lost.facts())
 
-        await self._buffer.changing(work)
+        await self._core.changing(work)
 
     async def _renumber(self, connection: aiosqlite.Connection, reason: str) -> None:
-        await begin_epoch(self._buffer, connection, self._state, reason)
+        await begin_epoch(self._core, connection, self._state, reason)
 
 
-async def begin_epoch(
-    buffer: "SqliteBuffer", connection: aiosqlite.Connection, state: OutboxState, reason: str
-) -> None:
+async def begin_epoch(core: Core, connection: aiosqlite.Connection, state: OutboxState, reason: str) -> None:
     """A new epoch for one collector, with the event that tells it so, and which numbers it is not sent."""
     await outboxes.begin_epoch(connection, state)
     sent = outboxes.settled(state)
@@ -252,4 +248,4 @@ async def begin_epoch(
         "epoch_before": state.epoch.hex(),
         "not_sent": not_sent,
     }
-    await buffer.tell(connection, "buffer.epoch-began", facts)
+    await core.tell(connection, "buffer.epoch-began", facts)

@@ -4,17 +4,15 @@ A large file is not checked when it is opened, and what waits for a collector ma
 """
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import aiosqlite
 
 from edge_agent.buffer.blocks import BlockDamaged
+from edge_agent.buffer.core import Core
 from edge_agent.buffer.database import RowsBroken
 from edge_agent.buffer.losses import Lost, drop_damaged
 from edge_agent.buffer.rows import StoredBlock, find_blocks
-
-if TYPE_CHECKING:
-    from edge_agent.buffer.sqlite import SqliteBuffer
 
 EVERY_S: Final = 30.0
 BLOCKS_A_PIECE: Final = 100
@@ -29,17 +27,17 @@ _SPANS: Final = (
 class Rounds:
     """Where the next piece begins. All of it runs in the writer's task."""
 
-    def __init__(self, buffer: "SqliteBuffer") -> None:
-        self._buffer = buffer
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self._after = 0
 
     async def piece(self) -> bool:
         """Check some blocks more; whether there are more behind them.
 
-        What is told of damage is an error of SQLite, which is for `SqliteBuffer.guarded`.
+        What is told of damage is an error of SQLite, which is for `Core.guarded`.
         """
-        blocks = await self._buffer.guarded(lambda: self._next(self._buffer.connection))
-        damaged = [block for block in blocks if not _is_sound(block, self._buffer)]
+        blocks = await self._core.guarded(lambda: self._next(self._core.connection))
+        damaged = [block for block in blocks if not _is_sound(block, self._core)]
         for block in damaged:
             await self._drop(block)
         self._after = blocks[-1].first_seq if blocks else 0
@@ -59,15 +57,15 @@ class Rounds:
     async def _drop(self, block: StoredBlock) -> None:
         async def work(connection: aiosqlite.Connection) -> None:
             lost = Lost("damaged")
-            await drop_damaged(connection, block, self._buffer.states(), lost)
-            await self._buffer.tell(connection, "buffer.gap", lost.facts())
+            await drop_damaged(connection, block, self._core.states(), lost)
+            await self._core.tell(connection, "buffer.gap", lost.facts())
 
-        await self._buffer.changing(work)
+        await self._core.changing(work)
 
 
-def _is_sound(block: StoredBlock, buffer: "SqliteBuffer") -> bool:
+def _is_sound(block: StoredBlock, core: Core) -> bool:
     try:
-        block.items(buffer.at_rest)
+        block.items(core.at_rest)
     except BlockDamaged:
         return False
     return True

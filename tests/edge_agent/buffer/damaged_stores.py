@@ -86,7 +86,7 @@ class Store:
                     self.refused = buffer.last_seq
                     await outbox.refuse(self.refused, "no such meter")
                 if step == 200:
-                    await buffer.read(
+                    await buffer.core.read(
                         lambda connection: connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
                     )
             for _ in range(2):

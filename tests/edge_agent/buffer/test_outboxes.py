@@ -20,6 +20,12 @@ async def area(buffer: SqliteBuffer) -> Outbox:
     return await buffer.outbox("area")
 
 
+async def blocks_in(buffer: SqliteBuffer) -> int:
+    sql = "SELECT count(*) FROM block"
+    [(count,)] = await buffer.core.read(lambda connection: connection.execute_fetchall(sql))
+    return int(count)
+
+
 async def test_each_collector_gets_all_and_nothing_goes_before_both_have_it(
     buffer: SqliteBuffer, outbox: Outbox, area: Outbox, sealer: Sealer
 ) -> None:
@@ -33,7 +39,9 @@ async def test_each_collector_gets_all_and_nothing_goes_before_both_have_it(
         counts = await box.counts()
         assert (counts.delivered, counts.pending, counts.oldest_pending_ms) == (100, 0, None)
         assert counts.conserved
-    found = await buffer.read(lambda connection: connection.execute_fetchall("SELECT count(*) FROM block"))
+    found = await buffer.core.read(
+        lambda connection: connection.execute_fetchall("SELECT count(*) FROM block")
+    )
     assert [count for (count,) in found] == [0]
 
 
@@ -82,7 +90,9 @@ async def test_a_collector_that_is_forgotten_holds_nothing_back(
     assert await buffer.outboxes() == ["main"]
     with pytest.raises(BufferUnavailable, match="'area'"):
         await area.cut(1)
-    found = await buffer.read(lambda connection: connection.execute_fetchall("SELECT count(*) FROM block"))
+    found = await buffer.core.read(
+        lambda connection: connection.execute_fetchall("SELECT count(*) FROM block")
+    )
     assert [count for (count,) in found] == [0]
 
 

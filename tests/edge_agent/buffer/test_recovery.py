@@ -103,13 +103,15 @@ async def test_a_file_that_breaks_while_it_is_in_use_is_replaced_without_an_erro
         outbox = await buffer.outbox("main")
         for i in range(50):
             await buffer.append(noise(1000, first=i))
-        await buffer.read(lambda connection: connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)"))
+        await buffer.core.read(
+            lambda connection: connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+        )
         pages = path.stat().st_size // 4096
         with path.open("r+b") as file:
             for page in range(1, pages, 2):
                 file.seek(page * 4096)
                 file.write(b"\xff" * 4096)
-        await buffer.read(lambda connection: connection.execute_fetchall("PRAGMA shrink_memory"))
+        await buffer.core.read(lambda connection: connection.execute_fetchall("PRAGMA shrink_memory"))
         first, last = await buffer.append([a_reading(-1.0)])
         assert first == last
         await buffer.look_through()
