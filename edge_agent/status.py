@@ -129,7 +129,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     now_ms: int
     started_ms: int | None
-    time_from: Literal["", "system", "collector", "earlier"]  # who has told the time; "": nobody yet
+    time_from: Literal[
+        "", "system", "collector", "person", "earlier"
+    ]  # who has told the time; "": nobody yet
     buffer: BufferStatus | None
     collectors: dict[str, CollectorStatus]  # by name
     devices: list[DeviceStatus]

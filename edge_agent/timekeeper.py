@@ -1,7 +1,8 @@
 """The gateway's own time: nothing that is stored is stamped by a clock that may be wrong.
 
 Time is the machine's monotonic clock plus an offset that is only taken from who can be trusted: the system
-clock while a time service keeps it, else the collector. After any jump of a system clock that nobody keeps,
+clock while a time service keeps it, else the collector, else somebody at the gateway who has compared the
+system clock with a watch. After any jump of a system clock that nobody keeps,
 the monotonic clock goes on alone. Until the first offset is known times are provisional, see
 `edge_agent.boots`.
 """
@@ -9,6 +10,8 @@ the monotonic clock goes on alone. Until the first offset is known times are pro
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal
+
+import msgspec
 
 from edge_agent.boots import PROVISIONAL_END_MS, Boots
 from models.reading import GATEWAY, Event
@@ -26,7 +29,7 @@ ROUND_TRIP_LIMIT_MS: Final = 2000
 """A collector's answer that took longer says too little about when it was given."""
 
 Keep = Callable[[Mapping[str, str]], Awaitable[None]]
-Source = Literal["", "system", "collector", "earlier"]
+Source = Literal["", "system", "collector", "person", "earlier"]
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +104,17 @@ class Timekeeper:
         offset_ms = collector_ms - (since_boot_ms - round_trip_ms // 2)
         # Where in the round trip it looked at its clock is not known.
         return await self._take(offset_ms, "collector", tolerance_ms=round_trip_ms // 2 + 50)
+
+    async def confirmed(self, by: str) -> list[Event]:
+        """Somebody at the gateway says that the system clock is right; it counts for this once.
+
+        Counts for nothing while a time service keeps that clock.
+        """
+        if self._is_synchronised():
+            return []
+        offset_ms, unsure_ms = self._system_offset()
+        events = await self._take(offset_ms, "person", tolerance_ms=SLEW_MS + unsure_ms)
+        return [msgspec.structs.replace(event, data={**event.data, "by": by}) for event in events]
 
     async def run(self, put: Callable[[list[Event]], Awaitable[None]]) -> None:
         """Look again and again. Runs for ever."""

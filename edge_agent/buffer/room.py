@@ -8,7 +8,7 @@ import aiosqlite
 from edge_agent.buffer.blocks import BlockDamaged
 from edge_agent.buffer.database import bytes_used
 from edge_agent.buffer.losses import Lost, drop_damaged, give_up
-from edge_agent.buffer.outboxes import OutboxState
+from edge_agent.buffer.outboxes import OutboxState, load_outboxes, withdraw_batch
 from edge_agent.buffer.rows import StoredBlock, find_blocks
 from edge_agent.buffer.spans import Spans
 from edge_agent.buffer.thinning import LEVELS, Thinning
@@ -16,6 +16,7 @@ from models.at_rest import AtRest
 from models.reading import Item, Reading
 
 ROWS_A_PASS: Final = 32
+UNDER_WAY: Final = 8  # batches for one collector that are never given up
 PASSES: Final = 8
 """So that appends wait for 50 ms at most; what is left is done after the next append."""
 
@@ -54,7 +55,8 @@ async def make_room(
 ) -> list[Lost]:
     """Give up the oldest while the file uses more than `limit` bytes, for a few passes; what was lost.
 
-    First delivered batches, then readings that others stand for, then the oldest readings, last of all
+    First delivered batches; then those that wait for receipts from a stick, which loses nothing, for their
+    items are in no batch again; then readings that others stand for, then the oldest readings, last of all
     events. What is in a batch under way is not touched.
     """
     losses = {reason: Lost(reason) for reason in ("thinned", "buffer-full", "damaged")}
@@ -63,9 +65,28 @@ async def make_room(
             break
         if await forget_delivered(connection):
             continue
+        if await _withdraw_oldest(connection, states):
+            break  # what is in a batch has changed: go on with the next append
         if not await _make_room_once(connection, states, at_rest, losses):
             break
     return [lost for lost in losses.values() if lost.first_seq]
+
+
+async def _withdraw_oldest(connection: aiosqlite.Connection, states: Sequence[OutboxState]) -> int:
+    """Give up the envelopes that have waited longest, where more wait than a network has under way."""
+    rows = await connection.execute_fetchall(
+        "SELECT collector, number FROM batch AS old WHERE state = 'pending' AND "
+        "(SELECT count(*) FROM batch WHERE collector = old.collector AND state = 'pending' "
+        "AND number > old.number) >= ? ORDER BY sealed_ms, number LIMIT ?",
+        (UNDER_WAY, ROWS_A_PASS),
+    )
+    waiting = list(rows)
+    unsealed = {state.name: state.unsealed for state in states}
+    for collector, number in waiting:
+        now = await load_outboxes(connection, unsealed)  # each changes what is claimed
+        [state] = [each for each in now.values() if each.id == collector]
+        await withdraw_batch(connection, number, state)
+    return len(waiting)
 
 
 async def _make_room_once(

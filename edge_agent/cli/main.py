@@ -259,6 +259,18 @@ def export(
 
 
 @app.command()
+def confirm_time(config: Config = HERE, as_json: Json = False) -> None:
+    """Say that the clock of this machine is right: compare it with a watch before, and set it if need be.
+
+    For gateways that have neither a time service nor a network; it counts until the machine starts again.
+    """
+    from edge_agent.commands.answer import show
+    from edge_agent.commands.clock import confirm_time as run
+
+    show(lambda: run(config), as_json=as_json)
+
+
+@app.command()
 def receipts(
     files: Annotated[list[Path], typer.Argument(help="What `collector import` wrote.")],
     collector: Annotated[

@@ -37,6 +37,7 @@ def _text(status: Status) -> str:
 _TIME_FROM = {
     "system": "the system clock, which a time service keeps",
     "collector": "the collector",
+    "person": "somebody at the gateway, who has confirmed its clock",
     "earlier": "an earlier run since the machine started",
 }
 

@@ -3,14 +3,12 @@
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.app import Machine
-from edge_agent.at_rest_key import at_rest_of
-from edge_agent.boots import PREFIX
-from edge_agent.buffer.sqlite import SqliteBuffer
+from edge_agent.commands.alone import opened_alone
 from edge_agent.commands.answer import Answer
 from edge_agent.commands.progress import counted
 from edge_agent.commands.running import real_clock
@@ -18,11 +16,9 @@ from edge_agent.config import Config, load_config
 from edge_agent.control import on_site
 from edge_agent.control.client import AgentSaysNo, ask_agent
 from edge_agent.identity.folder import Identity, IdentityDamaged, NotEnrolled, load_identity
-from edge_agent.kernel_clock import boot_id, is_synchronised
 from edge_agent.stick.contents import Contents, open_contents
 from edge_agent.stick.stick import SealedUp, Settled, Stick
 from edge_agent.stick.target import PART, check_room, place_for, written_whole
-from edge_agent.timekeeper import Timekeeper
 from models.errors import NeedsAHuman
 from models.stick import (
     BATCHES_MAGIC,
@@ -103,7 +99,8 @@ def _seal_all(config: Config, name: str, identity: Identity, machine: Machine | 
 
 
 async def _seal_alone(config: Config, name: str, identity: Identity, machine: Machine | None) -> SealedUp:
-    async with _stick(config, machine) as stick:
+    async with opened_alone(config, machine) as (buffer, timekeeper):
+        stick = Stick(buffer, timekeeper)
         with counted("sealing what waits") as show:
             until, made, max_items = 0, 0, config.collector(name).max_items
             while True:
@@ -112,26 +109,6 @@ async def _seal_alone(config: Config, name: str, identity: Identity, machine: Ma
                 show(made, None)
                 if sealed.is_done:
                     return sealed
-
-
-@contextlib.asynccontextmanager
-async def _stick(config: Config, machine: Machine | None) -> AsyncIterator[Stick]:
-    at = machine or Machine(is_synchronised, boot_id())
-    timekeeper = Timekeeper(real_clock(), is_synchronised=at.is_synchronised, boot_id=at.boot_id)
-    settings = config.settings.buffer
-    async with await SqliteBuffer.open(
-        config.buffer_file,
-        clock=timekeeper.clock,
-        at_rest=at_rest_of(config),
-        retention_days=settings.retention_days,
-        max_mb=settings.max_mb,
-    ) as buffer:
-
-        async def keep(marks: Any) -> None:
-            await buffer.append([], marks)
-
-        await timekeeper.begin(await buffer.marks(PREFIX), keep)
-        yield Stick(buffer, timekeeper)
 
 
 def _write(file: Path, manifest: Manifest, contents: Contents) -> tuple[int, int]:
@@ -258,7 +235,8 @@ async def _settle_alone(
     identities: dict[str, Identity],
     machine: Machine | None,
 ) -> list[Settled]:
-    async with _stick(config, machine) as stick:
+    async with opened_alone(config, machine) as (buffer, timekeeper):
+        stick = Stick(buffer, timekeeper)
         return [await stick.settle(name, identities[name], signed) for name, signed in asked]
 
 

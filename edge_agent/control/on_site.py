@@ -34,7 +34,7 @@ _NO_LOGIN: Final = 0xFFFF_FFFF
 class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is wanted of a device, or of the agent. Arguments may be secret: no `repr` shows them."""
 
-    do: Literal["act", "read", "reload", "seal", "settle"]
+    do: Literal["act", "read", "reload", "seal", "settle", "confirm-time"]
     device: str = ""
     action: str = ""
     arguments: dict[str, Any] = {}

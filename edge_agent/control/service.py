@@ -91,6 +91,9 @@ class Control:
     async def _answer(self, question: Question, peer: Peer) -> Answer:
         if question.do == "reload":
             return Answer(reloaded=await self._reconfigurer.reload(by=peer.name, why=question.why[:MOST_WHY]))
+        if question.do == "confirm-time":
+            await self._sink.put(await self._timekeeper.confirmed(peer.name))
+            return Answer(state="confirmed")
         if question.do in ("seal", "settle"):
             return await self._carry(question)
         bus = self._executor.bus_of(question.device)

@@ -27,7 +27,10 @@ class TimeUnknown(RetryLater):
     """Nobody has told the gateway the time yet, so its readings have none that could be sent."""
 
     def __init__(self) -> None:
-        super().__init__("the time is not known yet; check the time service of this gateway, or the network")
+        super().__init__(
+            "the time is not known yet; check the time service of this gateway, or the network; without both "
+            "set its clock by a watch, then: edge-agent confirm-time"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

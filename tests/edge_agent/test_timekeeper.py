@@ -202,3 +202,24 @@ async def test_once_known_the_time_is_never_wrong_by_more_than_a_second(
         await machine.keeper.look()
         assert not machine.keeper.is_set or abs(machine.error_ms) <= 1000
         assert is_provisional(machine.keeper.now_ms()) is not machine.keeper.is_set
+
+
+async def test_who_stands_at_the_gateway_may_confirm_its_clock_and_is_on_record() -> None:
+    machine = Machine()
+    await machine.keeper.begin({}, machine.note)
+    before = machine.keeper.now_ms()
+    assert is_provisional(before)
+    [event] = await machine.keeper.confirmed("li (uid 1000)")
+    assert (event.kind, event.data) == ("clock.set", {"source": "person", "by": "li (uid 1000)"})
+    assert (machine.keeper.is_set, machine.error_ms) == (True, 0)
+    assert machine.keeper.boots.settled_ms(before) == machine.true_ms()
+    machine.wrong_by_ms = HOUR_MS  # it was for that once
+    await machine.keeper.look()
+    assert machine.error_ms == 0
+
+
+async def test_nobody_needs_to_confirm_a_clock_that_a_time_service_keeps() -> None:
+    machine = Machine(synchronised=True)
+    await machine.keeper.begin({}, machine.note)
+    assert await machine.keeper.confirmed("li (uid 1000)") == []
+    assert machine.keeper.source == "system"

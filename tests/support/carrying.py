@@ -22,11 +22,11 @@ from edge_agent.commands.setup import enroll
 from edge_agent.commands.stick import export, receipts
 from edge_agent.config import load_config
 from models.protocol import EnrollmentToken
-from models.reading import Event, Item, Reading
+from models.reading import Item, Reading
 from tests.support.clocks import START_MS, VirtualClock
 from tests.support.running import real_now_ms
 
-AGENT = (sys.executable, "-m", "edge_agent.cli")
+AGENT = (sys.executable, "-c", "from edge_agent.cli import app; app()")
 KNOWS_THE_TIME = Machine()
 COLLECTOR = (sys.executable, "-m", "collector.cli")
 
@@ -132,16 +132,6 @@ def readings(count: int, *, first: int = 0, device: str = "meter-01") -> list[It
         )
         for number in range(first, first + count)
     ]
-
-
-def nested(depth: int) -> Event:
-    """An event that a gateway takes, and a collector does not."""
-    data: dict[str, Any] = {}
-    for _ in range(depth):
-        data = {"n": data}
-    return Event(
-        device_id="door-01", kind="door.opened", data=data, measured_ms=START_MS, received_ms=START_MS
-    )
 
 
 def told(*command: str, cwd: Path) -> dict[str, Any]:

@@ -89,3 +89,28 @@ async def test_numbers_go_on_when_the_newest_items_were_dropped(tmp_path: Path, 
     async with await open_buffer(path, clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
         outbox = await buffer.outbox("main")
         assert (await buffer.append([a_reading()])).first == produced + 1
+
+
+async def test_batches_that_wait_on_a_stick_are_taken_apart_before_a_reading_is_given_up(
+    tmp_path: Path, clock: VirtualClock, sealer: Sealer
+) -> None:
+    rng = random.Random(5)
+    async with await open_buffer(tmp_path / "buffer.db", clock.clock, window_s=0, max_mb=MIN_MB) as buffer:
+        outbox = await buffer.outbox("main")
+        await outbox.belong_to(sealer.gateway_id)
+        await outbox.add_key(sealer.content_key.key_id, sealer.package)
+        for number in range(360):  # 8 MB, and 5 more of what is exported of them
+            await buffer.append(bulky(rng, number))
+            if number % 10 == 9:
+                cut = await outbox.cut(10)
+                assert cut is not None
+                await outbox.store(sealer.seal(cut))
+        counts = await outbox.counts()
+        assert (counts.dropped, counts.pending) == (0, 360)
+        assert counts.batches_pending < 32
+        assert counts.conserved
+        assert on_disk(tmp_path) <= MIN_MB * MB
+        sent = await drain(outbox, sealer)
+    assert sorted(item.value or 0.0 for item in sent if not isinstance(item, Event)) == [
+        float(number) for number in range(360)
+    ]
