@@ -187,6 +187,7 @@ async def run_collector(
                     rest_s=rounds.forward_s,
                 )
             )
+            await upstreams[0].prepare()
 
         tls = _tls_context(home)
         servers = [_Server(_tls_config(app, tls)), *([_Server(_config(app))] if len(sockets) > 1 else [])]

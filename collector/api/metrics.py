@@ -15,7 +15,7 @@ from collector.api.access import Reads
 from collector.api.answers import answers
 from collector.api.problems import refuse
 from collector.store.engine import Store
-from collector.store.schema import alert, dirty_hour, gateway, outbox, refusal, site
+from collector.store.schema import alert, dirty_hour, envelope, forward, gateway, outbox, refusal, site
 from models.protocol import Receipt
 
 router = APIRouter(tags=["health"])
@@ -56,6 +56,17 @@ class Metrics:
         self._alerts = Gauge(
             "gatehouse_alerts_open", "Alerts that are not resolved.", ["severity"], registry=self.registry
         )
+        self._forward = Gauge(
+            "gatehouse_forward_envelopes",
+            "Envelopes for a higher collector that are not there yet.",
+            ["state"],
+            registry=self.registry,
+        )
+        self._forward_age = Gauge(
+            "gatehouse_forward_oldest_age_seconds",
+            "Seconds since the oldest of them that waits came here; 0 when none does.",
+            registry=self.registry,
+        )
         self._silence = Gauge(
             "gatehouse_gateway_last_batch_age_seconds",
             "Seconds since the last accepted batch.",
@@ -82,6 +93,21 @@ class Metrics:
             .where(alert.c.state.in_(("firing", "acknowledged")))
             .group_by(alert.c.severity)
         )
+        waits = forward.c.sent_ms.is_(None) & forward.c.refused.is_(None)
+        to_forward = select(
+            select(func.count()).select_from(forward).where(waits).scalar_subquery(),
+            select(func.count()).select_from(forward).where(forward.c.refused.is_not(None)).scalar_subquery(),
+            select(func.min(envelope.c.received_ms))
+            .join_from(
+                forward,
+                envelope,
+                (envelope.c.site_id == forward.c.site_id)
+                & (envelope.c.epoch_id == forward.c.epoch_id)
+                & (envelope.c.number == forward.c.number),
+            )
+            .where(waits)
+            .scalar_subquery(),
+        )
         seen = (
             select(site.c.code, gateway.c.id, gateway.c.last_seen_ms)
             .join_from(gateway, site, gateway.c.site_id == site.c.id)
@@ -93,10 +119,13 @@ class Metrics:
             hours = (await connection.execute(dirty)).scalar_one()
             severities = (await connection.execute(open_alerts)).all()
             gateways = (await connection.execute(seen)).all()
+            forwarding, set_aside, oldest_ms = (await connection.execute(to_forward)).one()
         self._refused.counts = {row[0]: row[1] for row in refusals}
         self._set_all(self._waiting, _counted(messages, "waiting", "dead"))
         self._dirty.set(hours)
         self._set_all(self._alerts, _counted(severities, "warning", "critical"))
+        self._set_all(self._forward, {"waiting": forwarding, "refused": set_aside})
+        self._forward_age.set(0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000)
         self._silence.clear()  # a revoked gateway is silent by right
         for code, gateway_id, last_seen_ms in gateways:
             self._silence.labels(code, gateway_id).set(max(0, now_ms - last_seen_ms) / 1000)

@@ -120,7 +120,7 @@ async def page_request(
 Page = Annotated[PageRequest, Depends(page_request)]
 
 SiteCode = Annotated[
-    str | None, Query(max_length=100, description="Only this site (its code).", examples=["hq"])
+    str | None, Query(max_length=130, description="Only this site (its code).", examples=["hq"])
 ]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from collector.control import pushes
 from collector.identity.gateways import ACTIVE
+from collector.identity.tokens import COLLECTOR
 from collector.store.engine import Store
 from collector.store.schema import gateway
 from models.command import ID, CommandKey
@@ -40,7 +41,7 @@ WHATEVER: Final = ""
 class PushMistake(BadInput):
     """Such a configuration cannot be pushed.
 
-    `code` is one of: key-reused, gateway-revoked, no-such-gateway, wrong.
+    `code` is one of: key-reused, gateway-revoked, no-such-gateway, forwarded-gateway, wrong.
     """
 
     def __init__(self, code: str, detail: str, hint: str) -> None:
@@ -78,11 +79,16 @@ class ConfigurationDesk:
         """Keep and offer it. The same again changes nothing. Raise PushMistake; then nothing was kept."""
         _check(push)
         async with self._store.read() as connection:
-            query = select(gateway.c.site_id, gateway.c.state).where(gateway.c.id == push.gateway_id)
+            query = select(gateway.c.site_id, gateway.c.state, gateway.c.kind, gateway.c.owner_site_id).where(
+                gateway.c.id == push.gateway_id
+            )
             row = (await connection.execute(query)).one_or_none()
         if row is None:
             detail = f"there is no gateway {push.gateway_id!r}"
             raise PushMistake("no-such-gateway", detail, "see collector gateways, or GET /api/v1/gateways")
+        if row.kind == COLLECTOR or row.owner_site_id is not None:
+            detail = f"{push.gateway_id} obeys another collector, or is one"
+            raise PushMistake("forwarded-gateway", detail, "push it where the gateway is enrolled")
         if row.state != ACTIVE:
             detail = f"the gateway {push.gateway_id} has been revoked"
             raise PushMistake("gateway-revoked", detail, "enrol it again")

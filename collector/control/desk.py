@@ -37,7 +37,7 @@ MOST_OFFERED: Final = 200  # to a gateway that has forgotten what it had
 class CommandMistake(BadInput):
     """Such a command cannot be given.
 
-    `code` is one of: key-reused, no-such-device, gateway-revoked.
+    `code` is one of: key-reused, no-such-device, gateway-revoked, forwarded-gateway.
     """
 
     def __init__(self, code: str, detail: str, hint: str) -> None:

@@ -73,6 +73,12 @@ class Upstream:
         self._delivery: Delivery | None = None
         self._told: dict[str, Any] = {}
 
+    async def prepare(self) -> None:
+        """Before gateways are served, so that what is shared is so from the first envelope on."""
+        with contextlib.suppress(NoUpstream):
+            identity = await asyncio.to_thread(self._place.identity)
+            await self._begin(Book(self._store, upstream_of(identity)))
+
     async def run(self) -> None:
         try:
             while True:
@@ -112,13 +118,13 @@ class Upstream:
         backoff = Backoff(self._rng, longest_unreachable_s=LONGEST_UNREACHABLE_S)
         matched_s = heard_s = float("-inf")
         is_begun, sent = False, 0
-        await asyncio.sleep(self._rng.uniform(0, self._rest_s))
         while True:
             try:
-                now_s = time.monotonic()
                 if not is_begun:
                     await self._begin(delivery.book)
                     is_begun = True
+                    await asyncio.sleep(self._rng.uniform(0, self._rest_s))
+                now_s = time.monotonic()
                 if not sent or now_s - matched_s >= MATCH_EVERY_S:
                     await delivery.book.match(self._section.share, now_ms=self._now_ms())
                     matched_s = now_s
@@ -141,6 +147,7 @@ class Upstream:
         since = self._section.since
         since_ms = None if since is None else round(since.timestamp() * 1000)
         await book.begin(self._section.share, since_ms=since_ms, now_ms=self._now_ms())
+        await book.match(self._section.share, now_ms=self._now_ms())
 
     def _carrier(self, identity: Identity) -> Carrier:
         proxy = proxy_of(self._section, self._folder)

@@ -61,20 +61,27 @@ class Gateway:
     def id(self) -> str:
         return self.sender.gateway_id
 
+    def seal(self) -> Sealed:
+        """The next batch: some readings and an event."""
+        at_ms = real_now_ms() - 3_600_000 + self.readings
+        items: list[Item] = [a_reading(float(self.readings + n), at_ms=at_ms + n * 1000) for n in range(5)]
+        self.readings += 7
+        return self.sender.seal([*items, an_event(at_ms=at_ms)])
+
     async def send(self, batches: int = 1) -> None:
-        """Batches of readings and an event, each acknowledged by the county."""
-        key = f"/gateway/v1/keys/{self.sender.content_key.key_id.hex()}"
+        """Batches, each acknowledged by the county."""
+        for _ in range(batches):
+            sealed = self.seal()
+            await self.deliver(sealed.body)
+            self.sent.append(sealed)
+
+    async def deliver(self, body: bytes) -> None:
+        """The county has it when this returns."""
         async with self.county.client(self.certificate) as client:
+            key = f"/gateway/v1/keys/{self.sender.content_key.key_id.hex()}"
             assert (await client.put(key, content=self.sender.package)).status_code == 204
-            for _ in range(batches):
-                at_ms = real_now_ms() - 3_600_000 + self.readings
-                items: list[Item] = [
-                    a_reading(float(self.readings + n), at_ms=at_ms + n * 1000) for n in range(5)
-                ]
-                self.readings += 7
-                self.sent.append(self.sender.seal([*items, an_event(at_ms=at_ms)]))
-                answer = await client.post("/gateway/v1/batches", content=self.sent[-1].body)
-                assert answer.status_code == 200, answer.text
+            answer = await client.post("/gateway/v1/batches", content=body)
+            assert answer.status_code == 200, answer.text
 
 
 @dataclass
