@@ -394,9 +394,15 @@ async def test_a_folder_that_the_agent_may_not_write_is_said_before_anything_is_
 
 
 @pytest.mark.parametrize("way", ["reached", "not-reached"])
-def test_a_kill_at_any_step_leaves_one_whole_configuration_and_one_outcome(tmp_path: Path, way: str) -> None:
-    said = _killed_at_each_step(tmp_path, way)
-    assert len(said) > 15
+@pytest.mark.parametrize(
+    ("first", "every"),
+    [pytest.param(2, 3, id="some"), pytest.param(1, 1, id="each", marks=pytest.mark.soak)],
+)
+def test_a_kill_at_any_step_leaves_one_whole_configuration_and_one_outcome(
+    tmp_path: Path, way: str, first: int, every: int
+) -> None:
+    said = _killed_at_steps(tmp_path, way, first, every)
+    assert len(said) > 30 / every
     last = "config.applied" if way == "reached" else "config.reverted"
     for each in said:
         after = each["after"]
@@ -409,9 +415,9 @@ def test_a_kill_at_any_step_leaves_one_whole_configuration_and_one_outcome(tmp_p
     assert not said[-1]["was_killed"]
 
 
-def _killed_at_each_step(folder: Path, way: str) -> list[dict[str, Any]]:
+def _killed_at_steps(folder: Path, way: str, first: int, every: int) -> list[dict[str, Any]]:
     key = base64.b64encode(KEY.to_bytes()).decode()
-    words = [sys.executable, "-m", "tests.support.trying", str(folder), key, way]
+    words = [sys.executable, "-m", "tests.support.trying", str(folder), key, way, str(first), str(every)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, timeout=120, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,8 +1,8 @@
 """A gateway that a configuration is pushed to, with the parts that an agent has for it; made to be killed.
 
-As a process: for each step that a push writes anything in, a copy of the gateway is killed with SIGKILL right
-before that step, started again, and offered the same push again. Each line of its output is what then was, in
-JSON.
+As a process: for each step (or every so many) that a push writes anything in, a copy of the gateway is killed
+with SIGKILL right before that step, started again, and offered the same push again. Each line that it says is
+what then was, in JSON.
 """
 
 import asyncio
@@ -230,8 +230,8 @@ def _in_a_child(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | N
     return result
 
 
-def main(folder: Path, key: CommandKey, *, is_reached: bool) -> None:
-    for fatal in range(1, 1000):
+def main(folder: Path, key: CommandKey, *, is_reached: bool, first: int, every: int) -> None:
+    for fatal in range(first, 1000, every):
         at = folder / str(fatal)
         a_gateway_folder(at)
         was_killed = _in_a_child(_offer(at, key, is_reached=is_reached, fatal=fatal)) is None
@@ -247,4 +247,6 @@ if __name__ == "__main__":
         Path(sys.argv[1]),
         CommandKey.from_bytes(base64.b64decode(sys.argv[2])),
         is_reached=sys.argv[3] == "reached",
+        first=int(sys.argv[4]),
+        every=int(sys.argv[5]),
     )
