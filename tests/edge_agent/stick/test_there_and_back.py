@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from collector.commands.admission import revoke
+from collector.commands.keys import rotate
+from edge_agent.identity.folder import load_identity
+from models.envelope import STANDARD
 from models.stick import (
     BATCHES_MAGIC,
     RECEIPTS_MAGIC,
@@ -293,3 +296,22 @@ async def test_a_batch_that_was_sealed_twice_is_stored_once_under_a_new_epoch(
     assert office.values() == [float(n) for n in range(40)]
     counts = await site.counts()
     assert (counts.pending, counts.quarantined, counts.dropped, counts.conserved) == (0, 0, 0, True)
+
+
+async def test_a_new_key_of_the_collector_comes_with_the_receipts(
+    office: Office, site: Site, stick: Path
+) -> None:
+    await site.append(readings(10))
+    await site.export(stick / "one.ghb")
+    await asyncio.to_thread(rotate, office.home.folder, "standard")
+    await office.take(stick / "one.ghb")
+    [settled] = await site.receive(stick / "one.ghr")
+    assert (settled["delivered"], settled["new_key"]) == (1, True)
+    identity = await asyncio.to_thread(load_identity, site.folder / "state")
+    assert identity.collector.collector_key == office.home.keyring().current(STANDARD).public_bytes()
+    await site.append(readings(10, first=10))
+    await site.export(stick / "two.ghb")
+    await office.take(stick / "two.ghb")
+    [settled] = await site.receive(stick / "two.ghr")
+    assert (settled["delivered"], settled["new_key"]) == (1, False)
+    assert office.values() == [float(number) for number in range(20)]
