@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from collector.settings import Settings
 from tests.test_mqtt_docs import HEALTH, free_ports
 
 TEXT = (Path(__file__).parent.parent / "docs" / "tiers.md").read_text()
@@ -30,12 +33,18 @@ def script() -> str:
             f"collector serve --dir {folder} > {folder}.log 2>&1 &\n"
             f"while ! grep -q 'serving at port' {folder}.log; do sleep 0.1; done\n",
         )
-    typed = re.sub(
-        r"^edge-agent run.* &$", lambda line: f"{line[0][:-2]} > agent.log 2>&1 &", typed, flags=re.M
-    )
+    typed = re.sub(r"^(edge-agent run.*) &$", r"\1 > agent.log 2>&1 &", typed, flags=re.MULTILINE)
     listed = "collector gateways --dir area\n"
     assert listed in typed
     return typed.replace(listed, f"until {listed.strip()} | grep cx:hall; do sleep 0.1; done\n")
+
+
+def test_the_settings_of_the_page_are_those_that_a_collector_takes() -> None:
+    [shown] = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    settings = Settings.model_validate({"url": "https://c:1", **yaml.safe_load(shown)})
+    assert settings.upstream is not None
+    assert settings.upstream.share.rules == ["site:hall", "site:annex", "gateway:gw-0123456789ab"]
+    assert settings.upstream.share.leave_out == ["gw-ba9876543210"]
 
 
 def test_the_commands_of_the_page_bring_a_gateway_of_the_county_to_the_area(tmp_path: Path) -> None:
@@ -55,4 +64,4 @@ def test_the_commands_of_the_page_bring_a_gateway_of_the_county_to_the_area(tmp_
         shell.wait()
     assert shell.returncode == 0, said
     assert re.search(r"gw-[0-9a-f]{12} +cx:hall +active", said), said
-    assert "1 gateways are shared" in said
+    assert "shared gateways: 1;" in said

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from collector.commands.answer import Answer
 from collector.forward.book import Book
@@ -14,9 +14,6 @@ from collector.store.engine import Store
 from models.errors import NeedsAHuman
 from models.protocol import EnrollmentToken
 from models.times import utc_text
-
-LATE_MS: Final = 15 * 60_000
-"""What has waited longer is late: people are told."""
 
 
 class TokenMissing(NeedsAHuman):
@@ -52,7 +49,8 @@ def enroll(folder: Path, token: str | None, token_file: Path | None, *, again: b
 
 def status(folder: Path) -> Answer:
     """Bad news when nothing goes out, something is late, or something is not taken."""
-    home, section = Home(folder), load_settings(folder).upstream
+    home, settings = Home(folder), load_settings(folder)
+    section = settings.upstream
     place = Place(home)
     identity, told = place.identity(), place.told()
     if section is None:
@@ -63,7 +61,7 @@ def status(folder: Path) -> Answer:
             book = Book(store, upstream_of(identity))
             standing, refused = await book.standing(), await book.refusals()
         now_ms = time.time_ns() // 1_000_000
-        late = standing.oldest_ms is not None and now_ms - standing.oldest_ms > LATE_MS
+        late = standing.is_late(now_ms, settings.detectors.late_upstream.after_minutes * 60_000)
         problem, not_taken = told.get("problem", ""), told.get("not_taken", {})
         data: dict[str, Any] = {
             "id": identity.gateway_id,
@@ -81,8 +79,9 @@ def status(folder: Path) -> Answer:
         oldest = f", the oldest since {data['oldest_waiting']}" if standing.waiting else ""
         lines = [
             f"{data['url']}, as {identity.gateway_id} for the site {data['site']}",
-            f"{standing.gateways} gateways are shared; {standing.waiting} envelopes wait{oldest}",
+            f"shared gateways: {standing.gateways}; envelopes that wait: {standing.waiting}{oldest}",
         ]
+        lines += ["nothing has got through for too long"] if late else []
         lines += [problem] if problem else []
         lines += [f"{gateway_id}: {why}" for gateway_id, why in not_taken.items()]
         lines += [f"{each['gateway_id']}: {each['envelopes']} refused: {each['refused']}" for each in refused]

@@ -46,6 +46,13 @@ class Standing:
     waiting: int
     oldest_ms: int | None  # when the oldest that waits came here
     refused: int
+    last_ms: int | None  # when the last receipt came
+
+    def is_late(self, now_ms: int, allowed_ms: float) -> bool:
+        """Whether something waits and nothing got through for so long; a backlog under way is not late."""
+        if self.oldest_ms is None:
+            return False
+        return now_ms - max(self.oldest_ms, self.last_ms or 0) > allowed_ms
 
 
 class Book:
@@ -204,7 +211,8 @@ _STANDING: Final = (  # of constant texts
     f"(SELECT count(*) FROM forward WHERE {_WAITS}), "
     "(SELECT received_ms FROM forward JOIN envelope USING (site_id, epoch_id, number) "
     f"WHERE {_WAITS} ORDER BY forward.id LIMIT 1), "
-    "(SELECT count(*) FROM forward WHERE upstream = :upstream AND refused IS NOT NULL)"
+    "(SELECT count(*) FROM forward WHERE upstream = :upstream AND refused IS NOT NULL), "
+    "(SELECT max(sent_ms) FROM forward WHERE upstream = :upstream AND sent_ms IS NOT NULL)"
 )
 
 

@@ -13,6 +13,7 @@ from collector.insight.factors import Factors
 from collector.insight.frozen import Frozen, frozen_devices
 from collector.insight.judge import judge
 from collector.insight.keep import STUCK, keep_judgement
+from collector.insight.late import judge_forwarding
 from collector.insight.refused import judge_refusals
 from collector.insight.silence import judge_gateways
 from collector.settings import Settings
@@ -60,6 +61,14 @@ class InsightJob:
         if self._detectors.refused_gateway.enabled:
             async with self._store.write() as connection:
                 await judge_refusals(connection, self._receivers, now_ms=self._clock.now_ms())
+        if self._detectors.late_upstream.enabled:
+            async with self._store.write() as connection:
+                await judge_forwarding(
+                    connection,
+                    self._detectors.late_upstream,
+                    self._receivers,
+                    now_ms=self._clock.now_ms(),
+                )
         return len(looked)
 
     async def _frozen(self, now_ms: int) -> dict[_DeviceKey, Frozen]:

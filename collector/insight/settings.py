@@ -35,6 +35,13 @@ class RefusedGateway(_Section):
     enabled: bool = True
 
 
+class LateUpstream(_Section):
+    """A higher collector that gets nothing, though something waits for it."""
+
+    enabled: bool = True
+    after_minutes: float = Field(default=15, gt=0, le=10_080)
+
+
 class FallenCounter(_Section):
     """A counter that fell, or grew impossibly fast, so that consumption had to be left out."""
 
@@ -48,4 +55,5 @@ class Detectors(_Section):
     stuck_meter: StuckMeter = StuckMeter()
     silent_gateway: SilentGateway = SilentGateway()
     refused_gateway: RefusedGateway = RefusedGateway()
+    late_upstream: LateUpstream = LateUpstream()
     fallen_counter: FallenCounter = FallenCounter()

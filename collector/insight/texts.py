@@ -129,5 +129,22 @@ def refused(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[s
     }
 
 
+def late(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[str, Any]:
+    """Title and text of a higher collector that gets nothing though something waits for it."""
+    since = _clock(since_ms, zone)
+    return {
+        "title": {
+            "zh": "数据未能转发至上级采集端",
+            "en": "Nothing gets to the higher collector",
+        },
+        "text": {
+            "zh": f"自 {since} 起没有数据转发成功，涉及 {data['gateways']} 个网关。"
+            "数据均保留在本端，恢复后补发。请运行 collector upstream status 查看原因。",
+            "en": f"Nothing was forwarded since {since}; it concerns {data['gateways']} gateways. All "
+            "of it is kept here and sent later. `collector upstream status` says why.",
+        },
+    }
+
+
 def _clock(at_ms: int, zone: ZoneInfo) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone):%m-%d %H:%M}"

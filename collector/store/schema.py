@@ -239,6 +239,13 @@ forward = Table(
         postgresql_where=text("sent_ms IS NULL AND refused IS NULL"),
     ),
     Index(
+        "ix_forward_sent",
+        "upstream",
+        "sent_ms",
+        sqlite_where=text("sent_ms IS NOT NULL"),
+        postgresql_where=text("sent_ms IS NOT NULL"),
+    ),
+    Index(
         "ix_forward_refused",
         "upstream",
         "gateway_id",

@@ -6,16 +6,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.forward.book import Book
 from collector.forward.place import Place, upstream_of
 from collector.identity.gateways import revoke_gateway
 from collector.identity.home import Home
+from collector.insight.late import judge_forwarding
+from collector.insight.settings import LateUpstream
 from collector.store.engine import Store
-from models.envelope import STANDARD
-from tests.support.running import real_now_ms
+from edge_agent.identity.enroll import enroll
+from models.envelope import GM, STANDARD
+from tests.support.collector import Sender
+from tests.support.next_keys import asking_next
+from tests.support.running import key_pem, real_now_ms
 from tests.support.tiers import (
+    Gateway,
     Tiers,
+    add_sites,
     books,
     gateways_at,
     new_tiers,
@@ -166,6 +174,65 @@ async def test_a_revoked_county_brings_nothing_more_and_keeps_what_it_could_not_
         async with tiers.serving_county():
             await tiers.until_all_is_there(hall)
         assert await books(tiers.area, hall, prefix="cx:") == await books(tiers.county, hall)
+
+
+async def test_renewed_keys_and_the_suite_gm_reach_the_area_too(tiers: Tiers, tmp_path: Path) -> None:
+    await add_sites(tiers.county, "guomi", suite="gm")
+    tiers.settle(share={"sites": ["hall", "guomi"]})
+    async with tiers.serving_area() as area:
+        await tiers.belong(area)
+        async with tiers.serving_county() as county:
+            token = await county.enrollment_token(site="guomi")
+            own = await asyncio.to_thread(enroll, token, state_dir=tmp_path / "state")
+            assert own.sm2_key is not None
+            key = own.collector.collector_key
+            sender = Sender(own.gateway_id, key, suite=GM, sm2_key=own.sm2_key)
+            guomi = Gateway(sender, county, own.file)
+            [hall] = await gateways_at(county, tmp_path, "hall")
+            for gateway in (hall, guomi):
+                await gateway.send(2)
+            new = Ed25519PrivateKey.generate()
+            body = asking_next(hall.sender, new).model_dump_json()
+            async with county.client(hall.certificate) as client:
+                answer = await client.post("/gateway/v1/certificate", content=body)
+            hall.certificate.write_bytes(key_pem(new) + answer.json()["certificate_pem"].encode())
+            hall.sender.signing_key = new
+            hall.sender.restart()
+            await hall.send(2)
+            await tiers.until_all_is_there(hall, guomi)
+        there = await books(tiers.area, hall, guomi, prefix="cx:")
+        assert there == await books(tiers.county, hall, guomi)
+        assert await rows(tiers.area, "SELECT code FROM refusal WHERE code <> 'unknown-key'") == []
+
+
+async def test_an_area_that_gets_nothing_though_something_waits_is_one_alert_until_it_does(
+    tiers: Tiers, tmp_path: Path
+) -> None:
+    tiers.settle(share={"sites": ["hall"]})
+    async with tiers.serving_area() as area:
+        await tiers.belong(area)
+    async with tiers.serving_county() as county:
+        [hall] = await gateways_at(county, tmp_path, "hall")
+        await hall.send(3)
+        await until(lambda: _waiting(tiers.county, 3))
+    late_ms = real_now_ms() + 16 * 60_000
+    assert await _late_alerts(tiers, real_now_ms()) == []
+    for now_ms in (late_ms, late_ms + 300_000):
+        assert await _late_alerts(tiers, now_ms) == [("firing",)]
+    async with tiers.serving():
+        await tiers.until_all_is_there(hall)
+        await until(lambda: _waiting(tiers.county, 0))
+    assert await _late_alerts(tiers, late_ms + 600_000) == [("resolved",)]
+
+
+async def _late_alerts(tiers: Tiers, now_ms: int) -> list[tuple[object, ...]]:
+    async with await Store.open(tiers.county.database) as store, store.write() as connection:
+        await judge_forwarding(connection, LateUpstream(), [], now_ms=now_ms)
+    return await rows(tiers.county, "SELECT state FROM alert")
+
+
+async def _waiting(county: Home, envelopes: int) -> bool:
+    return len(await rows(county, "SELECT id FROM forward WHERE sent_ms IS NULL")) == envelopes
 
 
 async def _shared(county: Home, gateways: int) -> bool:

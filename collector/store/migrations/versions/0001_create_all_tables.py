@@ -523,6 +523,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("sent_ms IS NULL AND refused IS NULL"),
     )
     op.create_index(
+        "ix_forward_sent",
+        "forward",
+        ["upstream", "sent_ms"],
+        unique=False,
+        sqlite_where=sa.text("sent_ms IS NOT NULL"),
+        postgresql_where=sa.text("sent_ms IS NOT NULL"),
+    )
+    op.create_index(
         "ix_forward_refused",
         "forward",
         ["upstream", "gateway_id"],
