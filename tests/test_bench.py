@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.__main__ import Figures, reached, report
 from bench.appends import Result as Appends
 from bench.backlog import Result as Drained
 from bench.doors import Latency, latency_of
@@ -14,6 +13,7 @@ from bench.families import Cost
 from bench.intake import Result as Intake
 from bench.lines import Result as Line
 from bench.lines import Survival
+from bench.report import Figures, reached, report
 from bench.restart import Result as Restarted
 from bench.sealing import Cost as Sealing
 from bench.size import Result as Size
