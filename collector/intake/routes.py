@@ -1,8 +1,9 @@
 """The addresses that gateways use. They read, ask the intake or the enrolment, and answer."""
 
 import base64
+import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Annotated, Final, TypeVar
 
@@ -110,10 +111,8 @@ _ANSWERS: Final = {
 
 async def _peer(request: Request) -> str:
     intake: Intake = request.app.state.intake
-    try:
+    with _refusals_answered():
         return await intake.check_peer(peer_of(request.scope))
-    except Refused as err:
-        raise _problem(err.code, err.detail) from err
 
 
 Sender = Annotated[str, Depends(_peer)]
@@ -121,7 +120,7 @@ Sender = Annotated[str, Depends(_peer)]
 
 @router.post("/enroll", status_code=201)
 async def enroll(request: Request) -> EnrollResponse:
-    """Turn a token and a certificate request into a certificate. The only address without one."""
+    """Turn a token and a certificate request into a certificate."""
     enrolment: Enrolment = request.app.state.enrolment
     return await _identified(request, EnrollRequest, enrolment.enrol)
 
@@ -186,10 +185,8 @@ async def offer_commands(
     """Commands for this gateway, as soon as there are any. They come again until they are named as `got`."""
     desk: CommandDesk = request.app.state.desk
     await _check_active(request, sender)
-    try:
+    with _refusals_answered():
         signed = await desk.offers(sender, got=got, everything=everything, wait_s=wait_s)
-    except Refused as err:
-        raise _problem(err.code, err.detail) from err
     response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
     return CommandOffer(commands=[base64.b64encode(command).decode() for command in signed])
 
@@ -208,13 +205,11 @@ async def put_key(key_id: str, request: Request, sender: Sender) -> Response:
     intake: Intake = request.app.state.intake
     package = await _body(request, MAX_PACKAGE_BYTES, sender)
     try:
-        try:
-            number = bytes.fromhex(key_id)
-        except ValueError:
-            raise Refused(Code.MALFORMED, "the address must end with the key id in hexadecimal") from None
+        number = bytes.fromhex(key_id)
+    except ValueError:
+        raise _problem(Code.MALFORMED, "the address must end with the key id in hexadecimal") from None
+    with _refusals_answered():
         await intake.accept_key(package, number, sender)
-    except Refused as err:
-        raise _problem(err.code, err.detail) from err
     return Response(status_code=204)
 
 
@@ -223,12 +218,8 @@ async def announce(gateway_id: str, request: Request, sender: Sender) -> Respons
     """Make a gateway known for which the sender, a collector, is going to forward."""
     intake: Intake = request.app.state.intake
     body = await _body(request, MAX_ANNOUNCEMENT_BYTES, sender)
-    try:
+    with _refusals_answered():
         await intake.accept_announcement(body, gateway_id, sender)
-    except Refused as err:
-        raise _problem(err.code, err.detail) from err
-    except IntakeBusy as err:
-        raise _busy(str(err), err.retry_after_s) from err
     return Response(status_code=204)
 
 
@@ -244,18 +235,13 @@ async def post_batch(
     A collector brings those of its gateways; it shares nothing between the item `after` and the batch.
     """
     intake: Intake = request.app.state.intake
-    try:
-        with intake.place_for(_announced(request, MAX_ENVELOPE_BYTES)):
-            receipt = await intake.accept(
-                await _body(request, MAX_ENVELOPE_BYTES, sender),
-                sender,
-                gateway_clock_ms=_clock_ms(request),
-                after=after,
-            )
-    except Refused as err:
-        raise _problem(err.code, err.detail) from err
-    except IntakeBusy as err:
-        raise _busy(str(err), err.retry_after_s) from err
+    with _refusals_answered(), intake.place_for(_announced(request, MAX_ENVELOPE_BYTES)):
+        receipt = await intake.accept(
+            await _body(request, MAX_ENVELOPE_BYTES, sender),
+            sender,
+            gateway_clock_ms=_clock_ms(request),
+            after=after,
+        )
     request.app.state.on_receipt(receipt)
     response.headers[CLOCK_HEADER] = str(request.app.state.clock.now_ms())
     return receipt
@@ -292,10 +278,19 @@ async def _body(request: Request, limit: int, sender: str = "") -> bytes:
 
 async def _check_active(request: Request, sender: str) -> None:
     """For what opens no transaction that would look: who was revoked is answered nothing more."""
-    try:
+    with _refusals_answered():
         await request.app.state.intake.check_active(sender)
+
+
+@contextlib.contextmanager
+def _refusals_answered() -> Iterator[None]:
+    """What is refused meanwhile, and what has to wait, becomes a problem."""
+    try:
+        yield
     except Refused as err:
         raise _problem(err.code, err.detail) from err
+    except IntakeBusy as err:
+        raise _busy(str(err), err.retry_after_s) from err
 
 
 def _busy(detail: str, retry_after_s: float) -> ApiProblem:

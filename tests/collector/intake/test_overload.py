@@ -19,7 +19,7 @@ from collector.identity.enrolment import Enrolment
 from collector.identity.keyring import Keyring
 from collector.identity.next_key import NextKeys
 from collector.intake.refusals import IntakeBusy
-from collector.intake.service import MAX_WAITING_BATCHES, MAX_WAITING_BYTES, Intake
+from collector.intake.service import MAX_WAITING_BATCHES, MAX_WAITING_BYTES, RETRY_AFTER_S, Intake
 from collector.store.engine import Store
 from models.command import CommandKey
 from models.envelope import MAX_ENVELOPE_BYTES, CollectorPrivateKey
@@ -97,6 +97,11 @@ async def test_every_place_is_given_back(client: httpx.AsyncClient, intake: Inta
         pass
 
 
+def limit(pages: int) -> Callable[[sqlite3.Connection], None]:
+    """How large the database may become; 1 is as large as it is."""
+    return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").close()
+
+
 async def test_a_full_disk_makes_gateways_wait_and_loses_nothing(
     client: httpx.AsyncClient,
     store: Store,
@@ -104,10 +109,7 @@ async def test_a_full_disk_makes_gateways_wait_and_loses_nothing(
     rows: Rows,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def limit(pages: int) -> Callable[[sqlite3.Connection], None]:
-        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").close()
-
-    await store.bulk(limit(1))  # no page more than there are
+    await store.bulk(limit(1))
     sealed = [
         sender.seal([a_reading(float(i), at_ms=NOW_MS - i) for i in range(5000 * n, 5000 * n + 5000)])
         for n in range(3)
@@ -124,6 +126,27 @@ async def test_a_full_disk_makes_gateways_wait_and_loses_nothing(
     for one in sealed:
         assert (await client.post("/gateway/v1/batches", content=one.body)).status_code == 200
     assert rows("SELECT count(*), sum(value) FROM reading") == [(15_000, 15_000 * 14_999 / 2)]
+
+
+async def test_a_full_disk_makes_a_key_wait_that_is_then_taken(
+    client: httpx.AsyncClient, store: Store, sender: Sender, rows: Rows
+) -> None:
+    async def put() -> httpx.Response:
+        key_id = sender.content_key.key_id.hex()
+        return await client.put(f"/gateway/v1/keys/{key_id}", content=sender.package)
+
+    await store.bulk(limit(1))
+    taken = 0
+    while (answer := await put()).status_code == 204:  # the last page of the table has room for some
+        taken += 1
+        sender.restart()
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:gatehouse:problem:busy")
+    assert answer.json()["detail"] == str(IntakeBusy(RETRY_AFTER_S))
+    assert answer.headers["retry-after"] == str(RETRY_AFTER_S)
+    assert rows("SELECT count(*) FROM refusal") == [0]
+    await store.bulk(limit(1 << 30))
+    assert (await put()).status_code == 204
+    assert rows("SELECT count(*) FROM content_key") == [max(taken, 1) + 1]
 
 
 async def test_many_batches_at_once_are_all_stored(
