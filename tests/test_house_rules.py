@@ -1,4 +1,4 @@
-"""The fixtures that guard every test do see what they are there for."""
+"""What guards every test does see what it is there for."""
 
 import pytest
 
@@ -45,3 +45,19 @@ def test_a_test_that_leaves_something_behind_fails(
     )
     result.assert_outcomes(passed=1, errors=1)
     assert named in result.stdout.str()
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", "skipped"), ("true", "failed")])
+def test_what_a_test_needs_may_be_missing_but_not_in_ci(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    pytester.makepyfile(
+        "from tests.support.needs import needs\n"
+        "@needs(False, 'a moon')\n"
+        "def test_it():\n    raise FileNotFoundError('no moon')\n"
+    )
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"
+    )
+    result.assert_outcomes(**{outcome: 1})

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.chirpstack import needs_mosquitto
+from tests.support.needs import needs_mosquitto
 
 TEXT = (Path(__file__).parent.parent / "docs" / "mqtt.md").read_text()
 PORTS = ("8443", "8080", "8883")

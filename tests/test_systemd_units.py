@@ -1,7 +1,6 @@
 """The units that ship are units to systemd, and leave a break-in little to do."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,13 +9,12 @@ from typer.testing import CliRunner
 
 from collector.cli import app as collector
 from edge_agent.cli import app as edge_agent
+from tests.support.needs import needs_systemd
 
 FOLDER = Path(__file__).parent.parent / "firmware_configs" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
 MOST_EXPOSURE = 2.5  # of 10, as `systemd-analyze security` counts; a unit without hardening has 9.6
 PROGRAM = re.compile(r"^ExecStart=/opt/gatehouse/bin/(\S+) (.*)$", re.MULTILINE)
-
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 
 
 def here(unit: Path, folder: Path) -> Path:
@@ -63,7 +61,7 @@ def test_the_agent_may_ask_whether_its_clock_is_kept() -> None:
     assert "ProtectClock=yes" not in unit
 
 
-@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd is not installed")
+@needs_systemd
 @pytest.mark.parametrize("users", sorted(FOLDER.glob("*.sysusers")), ids=lambda file: file.stem)
 def test_the_users_are_users_to_systemd(users: Path) -> None:
     words = ["systemd-sysusers", "--dry-run", str(users)]

@@ -23,11 +23,12 @@ from simulators.ble.faults import BleFault
 from simulators.ble.sections import BleDeviceSection
 from simulators.parking.broker import LocalBroker, local_broker
 from tests.support.ble import Rig as BleAir
-from tests.support.ble import a_rig, needs_dbus
-from tests.support.chirpstack import APPLICATION, EUI, an_uplink, needs_mosquitto, topic
+from tests.support.ble import a_rig
+from tests.support.chirpstack import APPLICATION, EUI, an_uplink, topic
 from tests.support.clocks import VirtualClock, fast_clock
 from tests.support.doors import a_controller, a_section, eventually, listening, the_listener
 from tests.support.keeping_sink import PATIENCE_S, KeepingSink
+from tests.support.needs import needs_dbus, needs_mosquitto
 
 
 class Rig(Protocol):

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pytest
 from bleak.backends.bluezdbus import manager
 from dbus_fast import Message
 
@@ -20,7 +19,6 @@ from edge_agent.catalogue import Catalogue
 from models.profile.ble import BleProfile
 from models.reading import Reading
 from models.times import Clock
-from simulators.ble.private_bus import has_daemon
 from simulators.ble.running import BUS_VARIABLE, RunningAir, running_air
 from simulators.ble.sections import BleDeviceSection, BleSection
 from simulators.ledger import LedgerWriter
@@ -30,11 +28,6 @@ from tests.support.keeping_sink import PATIENCE_S, KeepingSink
 ADDRESS = "54:48:E6:8F:80:A5"
 KEY = bytes.fromhex("231d39c1d7cc1ab1aee224cd096db932")
 RSSI = -61
-
-needs_dbus = pytest.mark.skipif(
-    not has_daemon() and os.environ.get("CI") != "true", reason="dbus-daemon is not installed"
-)
-"""Where CI is set, the test fails instead."""
 
 
 def a_profile(name: str) -> BleProfile:

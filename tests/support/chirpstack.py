@@ -1,24 +1,15 @@
-"""Messages of a ChirpStack network server, written by hand from its documentation, and a broker for them."""
+"""Messages of a ChirpStack network server, written by hand from its documentation."""
 
 import base64
 import json
-import os
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from simulators.parking.broker import mosquitto_path
 from tests.support.clocks import START_MS
 
 EUI = "0101010101010101"
 APPLICATION = "17c82e96-be03-4f38-aef3-f83d48582d97"
 ADDRESS = "00189440"
-
-needs_mosquitto = pytest.mark.skipif(
-    mosquitto_path() is None and os.environ.get("CI") != "true",
-    reason="no mosquitto on this machine: apt-get install mosquitto",
-)
 
 
 def rfc3339(ms: int) -> str:

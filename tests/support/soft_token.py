@@ -1,22 +1,14 @@
 """A PKCS#11 token in software (SoftHSM), for one run of the tests."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
-
-import pytest
 
 from edge_agent.identity.lock import TokenPlace
 
 MODULE: Final = "/usr/lib/softhsm/libsofthsm2.so"
 PIN: Final = "4711"
-
-needs_softhsm = pytest.mark.skipif(
-    shutil.which("softhsm2-util") is None or not Path(MODULE).exists(),
-    reason="SoftHSM is not installed; scripts/setup test does it",
-)
 
 
 def make_token(folder: Path) -> TokenPlace:

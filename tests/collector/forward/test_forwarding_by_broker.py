@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from tests.support.brokers import shipped_broker
-from tests.support.chirpstack import needs_mosquitto
+from tests.support.needs import needs_mosquitto
 from tests.support.tiers import books, gateways_at, new_tiers
 
 

@@ -17,8 +17,8 @@ from collector.identity.ca import CertificateAuthority
 from collector.identity.home import Home
 from models.mqtt import ALL_QUESTIONS, answer_topic, question_topic
 from tests.support.brokers import ShippedBroker, shipped_broker
-from tests.support.chirpstack import needs_mosquitto
 from tests.support.mqtt_clients import Heard, context_of, mqtt_client, publish
+from tests.support.needs import needs_mosquitto
 from tests.support.running import key_pem, new_home
 
 pytestmark = needs_mosquitto

@@ -14,10 +14,10 @@ from collector.serve import Listening
 from edge_agent.tls import CollectorUnreachable
 from models.mqtt import CORRELATION_BYTES, METHOD, PATH, STATUS, answer_topic, question_topic, told
 from models.protocol import CLOCK_HEADER
-from tests.support.chirpstack import needs_mosquitto
 from tests.support.clocks import settle
 from tests.support.collector import StandingClock
 from tests.support.mqtt_clients import Heard, mqtt_client, publish
+from tests.support.needs import needs_mosquitto
 from tests.support.running import RunningCollector, real_now_ms
 from tests.support.ways import Way, a_way
 

@@ -1,6 +1,5 @@
 """The pages in a real browser: what a person sees, touches and waits for."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,6 +12,7 @@ from collector.api.live import LiveHub
 from models.times import HOUR_MS
 from tests.support.collector_town import Town
 from tests.support.collector_world import World, serving
+from tests.support.needs import needs_chromium
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -26,10 +26,7 @@ ARGUMENTS = [
 ]
 PATIENCE_MS = 15_000  # the machine may be busy; nothing here waits longer than it must
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true",
-    reason="chromium is not installed (apt install chromium)",
-)
+pytestmark = needs_chromium
 
 
 class Visitor:

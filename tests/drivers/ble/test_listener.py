@@ -17,9 +17,10 @@ from simulators.ble.faults import BleFault
 from simulators.ble.sections import BleDeviceSection
 from simulators.ledger import LedgerWriter, Produced, produced
 from simulators.profiles import profile_of
-from tests.support.ble import Rig, a_device, a_listener, a_rig, needs_dbus, on_bus
+from tests.support.ble import Rig, a_device, a_listener, a_rig, on_bus
 from tests.support.clocks import START_MS, VirtualClock
 from tests.support.keeping_sink import KeepingSink
+from tests.support.needs import needs_dbus
 
 pytestmark = needs_dbus
 

@@ -29,11 +29,11 @@ from tests.support.chirpstack import (
     a_join,
     an_uplink,
     message,
-    needs_mosquitto,
     topic,
 )
 from tests.support.clocks import START_MS, VirtualClock, settle
 from tests.support.keeping_sink import PATIENCE_S
+from tests.support.needs import needs_mosquitto
 from tests.support.parking_sink import ParkingSink
 
 pytestmark = needs_mosquitto

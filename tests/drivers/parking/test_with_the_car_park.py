@@ -22,8 +22,8 @@ from simulators.ledger import LedgerWriter, Produced, happenings, produced
 from simulators.parking.faults import KINDS
 from simulators.parking.running import CarPark, running_car_park
 from simulators.parking.sections import CarParkSection
-from tests.support.chirpstack import needs_mosquitto
 from tests.support.clocks import VirtualClock, fast_clock
+from tests.support.needs import needs_mosquitto
 from tests.support.parking_sink import ParkingSink
 
 SEED = 11

@@ -15,8 +15,9 @@ from models.document import DocumentMistakes
 from models.reading import Event, Item, Reading
 from simulators.ble.faults import BleFault
 from simulators.ble.sections import BleDeviceSection
-from tests.support.ble import Rig, a_rig, needs_dbus
+from tests.support.ble import Rig, a_rig
 from tests.support.items import Sealer, drain
+from tests.support.needs import needs_dbus
 
 SECRET = "0123456789abcdef0123456789abcdef"
 METER = BleDeviceSection(id="m-1", address="A4:C1:38:00:00:01", profile="bthome-meter", key=SECRET)

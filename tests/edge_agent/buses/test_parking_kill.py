@@ -13,9 +13,10 @@ import aiomqtt
 from models.reading import Event, Reading
 from simulators.parking.broker import local_broker
 from tests.support.buffers import open_buffer
-from tests.support.chirpstack import an_uplink, needs_mosquitto, topic
+from tests.support.chirpstack import an_uplink, topic
 from tests.support.clocks import VirtualClock
 from tests.support.items import Sealer, drain
+from tests.support.needs import needs_mosquitto
 
 ROOT = Path(__file__).parents[3]
 EUIS = [f"000000000000000{n}" for n in range(4)]

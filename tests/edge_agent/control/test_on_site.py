@@ -25,6 +25,7 @@ from edge_agent.control.on_site import (
     short_name,
 )
 from models.reading import Reading
+from tests.support.needs import needs_root
 
 ROOT = Path(__file__).parents[3]
 OPEN = Question(do="act", device="door-01", action="open_once", arguments={"door": 1})
@@ -78,7 +79,7 @@ async def test_a_folder_may_lie_as_deep_as_it_likes(tmp_path: Path) -> None:
         assert await asyncio.to_thread(ask_agent, deep, OPEN) == Answer(state="door-01")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@needs_root
 async def test_another_user_is_refused_whatever_the_rights_of_the_file_are(tmp_path: Path) -> None:
     code = (
         "import os, socket, sys\n"

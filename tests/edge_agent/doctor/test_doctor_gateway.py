@@ -27,6 +27,7 @@ from tests.support.clocks import VirtualClock, settle
 from tests.support.gateways import NOW_MS, Machine, configured, enrolled, scene, states
 from tests.support.https import Collector
 from tests.support.items import readings
+from tests.support.needs import needs_root
 
 METER = {"id": "meter-01", "bus": "rack", "profile": "eastron-sdm630", "period_s": 60}
 RACK = {"id": "rack", "modbus_tcp": {"host": "127.0.0.1", "port": 1}}
@@ -95,7 +96,7 @@ def test_rights_that_are_too_wide_are_seen(tmp_path: Path, name: str, mode: int 
     assert (finding.state, told in finding.seen, name in finding.seen) == ("problem", True, True), finding
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@needs_root
 def test_files_that_root_left_in_the_state_folder_are_seen(tmp_path: Path) -> None:
     gateway = secret_gateway(tmp_path)
     os.chown(tmp_path / "state", 65_534, 65_534)

@@ -26,9 +26,10 @@ from models.protocol import EnrollRequest
 from tests.support.clocks import VirtualClock
 from tests.support.https import Collector, but_lost
 from tests.support.items import readings
+from tests.support.needs import needs_softhsm
 from tests.support.own_authority import OwnAuthority
 from tests.support.running import new_home, running
-from tests.support.soft_token import make_token, needs_softhsm
+from tests.support.soft_token import make_token
 
 pytestmark = needs_softhsm
 

@@ -21,9 +21,9 @@ from models.command import verify_command
 from models.configuration import MAX_PUSHED_BYTES, unpack_files, verify_configuration
 from models.protocol import Code
 from tests.support.certificates import WRONG_SERVERS, Authority
-from tests.support.chirpstack import needs_mosquitto
 from tests.support.clocks import settle
 from tests.support.collector import StandingClock, a_reading
+from tests.support.needs import needs_mosquitto
 from tests.support.proxies import ConnectProxy
 from tests.support.relay import Relay
 from tests.support.running import real_now_ms

@@ -14,10 +14,10 @@ from edge_agent.uplink.carrier import Answer, Carrier, Request
 from edge_agent.uplink.questions import CollectorRefused
 from models.mqtt import ALL_QUESTIONS, STATUS
 from models.protocol import Code
-from tests.support.chirpstack import needs_mosquitto
 from tests.support.clocks import settle
 from tests.support.collector import StandingClock
 from tests.support.mqtt_clients import Heard, asks, context_of, mqtt_client, publish
+from tests.support.needs import needs_mosquitto
 from tests.support.running import real_now_ms
 from tests.support.ways import Way, a_way, answered
 

@@ -23,9 +23,10 @@ from simulators.ble.private_bus import NoDaemon, private_bus
 from simulators.ble.running import NoSuchDevice, RunningAir, running_air
 from simulators.ble.sections import BleDeviceSection, BleSection, find_mistakes
 from simulators.ledger import LedgerWriter, produced
-from tests.support.ble import needs_dbus, on_bus
+from tests.support.ble import on_bus
 from tests.support.clocks import START_MS, VirtualClock
 from tests.support.keeping_sink import PATIENCE_S
+from tests.support.needs import needs_dbus
 
 SECRET = "0123456789abcdef0123456789abcdef"
 METER = BleDeviceSection(id="m", address="A4:C1:38:00:00:01", profile="bthome-meter", key=SECRET)

@@ -6,8 +6,8 @@ from typing import Any
 
 from simulators.parking.broker import LocalBroker, local_broker
 from simulators.parking.client import mqtt_client
-from tests.support.chirpstack import needs_mosquitto
 from tests.support.keeping_sink import PATIENCE_S
+from tests.support.needs import needs_mosquitto
 
 
 async def outlive(broker: LocalBroker) -> None:
