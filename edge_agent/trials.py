@@ -34,6 +34,7 @@ from models.configuration import (
 )
 from models.document import Problem
 from models.reading import GATEWAY, Event
+from models.statement import StatementInvalid
 from models.times import Clock
 
 PREFIX: Final = "config/pushed/"
@@ -117,11 +118,11 @@ class Trials:
                 public_key=identity.collector.command_key,
                 now_ms=self._clock.now_ms(),
             )
-        except ConfigurationInvalid as err:
-            if err.pushed is None:
+        except StatementInvalid as err:
+            if err.statement is None:
                 await self._reject(err.code, err.detail)
                 return None
-            pushed, invalid = err.pushed, _Refusal(err.code, err.detail)
+            pushed, invalid = err.statement, _Refusal(err.code, err.detail)
         async with self._reconfigurer.changing:
             if await self._is_known(pushed, collector):
                 return pushed.id
@@ -187,7 +188,7 @@ class Trials:
             files = unpack_files(pushed.packed)
             check_files(files)
         except ConfigurationInvalid as err:
-            raise _Refusal(err.code, err.detail) from err
+            raise _Refusal("malformed", err.detail) from err
         on_disk = await asyncio.to_thread(read_bundle, self._path)
         if digest_of(on_disk) != current.digest:
             detail = (

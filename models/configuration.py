@@ -1,8 +1,6 @@
 """A configuration of a gateway: what files it is made of, and how a collector pushes one.
 
-On the wire a pushed configuration is: magic, version of this format, MessagePack, signature. The collector's
-command key signs a prefix of its own and everything before the signature, so that no command can pass for a
-configuration, nor the other way round. It travels where commands do.
+How a pushed one travels is in `models.statement`: where commands do, and none can pass for the other.
 
 Secrets are in files beside a configuration, which are no part of it.
 """
@@ -16,12 +14,11 @@ from typing import Final, Literal
 
 import msgspec
 import zstandard
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from models.command import ID, MAX_AHEAD_MS, CommandKey
+from models.command import ID, CommandKey
 from models.errors import BadInput
-from models.times import DAY_MS, utc_text
+from models.statement import Kind
+from models.times import DAY_MS
 
 FORMAT: Final = 1
 MAIN: Final = "gateway.yaml"
@@ -42,9 +39,6 @@ LONGEST_CONFIRM_S: Final = 3600.0
 FILE_NAME: Final = re.compile(r"(?:\w[\w.-]{0,99}/){0,3}\w[\w.-]{0,99}")
 """A file inside of the folder of a configuration: no way up, no root, nothing hidden."""
 
-MAGIC: Final = b"GHG"
-_DOMAIN = b"gatehouse configuration\x00"
-_SIGNATURE_BYTES = 64
 _LEVEL = 10
 _MOST_UNPACKED = MOST_BYTES + 100_000
 
@@ -64,15 +58,11 @@ EXPIRED: Final = "expired"
 
 
 class ConfigurationInvalid(BadInput):
-    """Not a configuration that this gateway may take now.
+    """Not the files of a configuration."""
 
-    `code` is one of: malformed, unknown-version, bad-signature, foreign-gateway, from-the-future, expired.
-    `pushed` is there once it is certain that the collector has made it for this gateway.
-    """
-
-    def __init__(self, code: str, detail: str, pushed: "Pushed | None" = None) -> None:
-        super().__init__(f"{code}: {detail}")
-        self.code, self.detail, self.pushed = code, detail, pushed
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class Pushed(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -133,28 +123,26 @@ def unpack_files(packed: bytes) -> dict[str, bytes]:
     try:
         # Said first, or a few bytes could ask for all the memory there is.
         if not 0 <= zstandard.frame_content_size(packed) <= _MOST_UNPACKED:
-            raise ConfigurationInvalid(
-                "malformed", f"it does not say that it has below {_MOST_UNPACKED} bytes"
-            )
+            raise ConfigurationInvalid(f"it does not say that it has below {_MOST_UNPACKED} bytes")
         raw = zstandard.ZstdDecompressor().decompress(packed)
         pairs = _files_decoder.decode(raw)
     except (zstandard.ZstdError, msgspec.MsgspecError, RecursionError, MemoryError) as err:
-        raise ConfigurationInvalid("malformed", f"the files cannot be unpacked ({err})") from None
+        raise ConfigurationInvalid(f"the files cannot be unpacked ({err})") from None
     files = dict(pairs)
     if len(files) != len(pairs):
-        raise ConfigurationInvalid("malformed", "the same file comes twice")
+        raise ConfigurationInvalid("the same file comes twice")
     return files
 
 
 def check_files(files: Mapping[str, bytes]) -> None:
     """Whether they may be pushed at all. Raise ConfigurationInvalid."""
     if not files:
-        raise ConfigurationInvalid("malformed", "no file is in it")
+        raise ConfigurationInvalid("no file is in it")
     if len(files) > MOST_FILES or sum(map(len, files.values())) > MOST_BYTES:
-        raise ConfigurationInvalid("malformed", f"more than {MOST_FILES} files or {MOST_BYTES} bytes")
+        raise ConfigurationInvalid(f"more than {MOST_FILES} files or {MOST_BYTES} bytes")
     for name in files:
         if not FILE_NAME.fullmatch(name):
-            raise ConfigurationInvalid("malformed", f"{name[:100]!r} is no file of a configuration")
+            raise ConfigurationInvalid(f"{name[:100]!r} is no file of a configuration")
 
 
 def told_files(files: Mapping[str, bytes]) -> str:
@@ -168,7 +156,7 @@ def files_told(content: str) -> dict[str, bytes]:
     try:
         return unpack_files(base64.b64decode(content, validate=True))
     except ValueError as err:
-        raise ConfigurationInvalid("malformed", str(err)) from None
+        raise ConfigurationInvalid(str(err)) from None
 
 
 def difference(
@@ -184,71 +172,36 @@ def difference(
 
 def sign_configuration(pushed: Pushed, key: CommandKey) -> bytes:
     """The configuration as it travels."""
-    body = MAGIC + bytes([FORMAT]) + _encoder.encode(pushed)
-    return body + key.signature(_DOMAIN + body)
+    return _CONFIGURATIONS.sign(pushed, key.signature)
 
 
 def is_configuration(signed: bytes) -> bool:
     """Whether it says of itself that it is one."""
-    return signed[: len(MAGIC)] == MAGIC
+    return _CONFIGURATIONS.claims_to_be(signed)
 
 
 def verify_configuration(signed: bytes, *, gateway_id: str, public_key: bytes, now_ms: int) -> Pushed:
-    """The configuration, once it is certain that the owner of `public_key` made it for this gateway, for now.
-
-    Its files are not unpacked yet. Raise ConfigurationInvalid.
-    """
-    if len(signed) > MAX_PUSHED_BYTES:
-        raise ConfigurationInvalid("malformed", f"{len(signed)} bytes; at most {MAX_PUSHED_BYTES}")
-    head, body = len(MAGIC), signed[:-_SIGNATURE_BYTES]
-    if not is_configuration(signed) or len(body) < head + 1:
-        raise ConfigurationInvalid("malformed", "not a configuration")
-    if signed[head] != FORMAT:
-        raise ConfigurationInvalid("unknown-version", f"format {signed[head]}; this gateway knows {FORMAT}")
-    try:
-        key = Ed25519PublicKey.from_public_bytes(public_key)
-        key.verify(signed[-_SIGNATURE_BYTES:], _DOMAIN + body)
-    except InvalidSignature:
-        raise ConfigurationInvalid(
-            "bad-signature", "changed on its way, or not made by the collector that this gateway belongs to"
-        ) from None
-    pushed = _decoded(body[head + 1 :])
-    if pushed.gateway_id != gateway_id:
-        raise ConfigurationInvalid("foreign-gateway", f"made for {pushed.gateway_id!r}, not {gateway_id!r}")
-    _check_times(pushed, now_ms)
-    return pushed
+    """See `models.statement.Kind.verify`. Its files are not unpacked yet. Raise StatementInvalid."""
+    return _CONFIGURATIONS.verify(signed, gateway_id=gateway_id, public_key=public_key, now_ms=now_ms)
 
 
-def _decoded(body: bytes) -> Pushed:
-    try:
-        pushed = _decoder.decode(body)
-        is_canonical = _encoder.encode(pushed) == body
-    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as err:
-        raise ConfigurationInvalid("malformed", f"signed, but no configuration ({err})") from None
-    if not is_canonical or not ID.fullmatch(pushed.id) or pushed.number < 1:
-        raise ConfigurationInvalid("malformed", "signed, but not as a collector writes it")
-    return pushed
+def _mistake_in(pushed: Pushed) -> str:
+    if SHORTEST_CONFIRM_S <= pushed.confirm_s <= LONGEST_CONFIRM_S:
+        return ""
+    return "its time to be confirmed is none"
 
 
-def _check_times(pushed: Pushed, now_ms: int) -> None:
-    if pushed.issued_ms > now_ms + MAX_AHEAD_MS:
-        raise ConfigurationInvalid(
-            "from-the-future",
-            f"made at {utc_text(pushed.issued_ms)}, and here it is {utc_text(now_ms)}; set the clock",
-            pushed,
-        )
-    if not 0 < pushed.expires_ms - pushed.issued_ms <= LONGEST_LIFE_MS:
-        raise ConfigurationInvalid("malformed", "good for longer than any configuration may be", pushed)
-    if not SHORTEST_CONFIRM_S <= pushed.confirm_s <= LONGEST_CONFIRM_S:
-        raise ConfigurationInvalid("malformed", "its time to be confirmed is none", pushed)
-    if pushed.expires_ms <= now_ms:
-        raise ConfigurationInvalid(
-            EXPIRED, f"was good until {utc_text(pushed.expires_ms)}; nothing was changed", pushed
-        )
-
-
+_CONFIGURATIONS: Final = Kind(
+    Pushed,
+    name="configuration",
+    magic=b"GHG",
+    version=FORMAT,
+    most_bytes=MAX_PUSHED_BYTES,
+    longest_life_ms=LONGEST_LIFE_MS,
+    is_right=lambda pushed: ID.fullmatch(pushed.id) is not None and pushed.number >= 1,
+    mistake_in=_mistake_in,
+)
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
-_decoder = msgspec.msgpack.Decoder(Pushed)
 _files_decoder: msgspec.msgpack.Decoder[Sequence[tuple[str, bytes]]] = msgspec.msgpack.Decoder(
     list[tuple[str, bytes]]
 )

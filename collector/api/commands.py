@@ -3,18 +3,17 @@
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from starlette.requests import ClientDisconnect
 
 from collector.api import examples
 from collector.api.access import Caller, Reads, WritesCommands
 from collector.api.answers import answers
+from collector.api.asked import asked, chosen_key
 from collector.api.pages import Order, read_page
 from collector.api.parameters import Page, SiteCode
-from collector.api.problems import ApiProblem, bad_parameter, malformed, not_found, refuse
+from collector.api.problems import ApiProblem, bad_parameter, not_found, refuse
 from collector.api.shapes import CommandChangeItem, CommandItem, CommandRecord, PageOf, moment
 from collector.control.desk import CommandDesk, CommandMistake, Wish
 from collector.store.schema import command, command_change, device
@@ -87,8 +86,14 @@ async def give(
     and PINs are sealed for the gateway; they are not kept and not shown.
     """
     owner = caller.site(site)
-    wanted = _wanted(await _body(request))
-    key = _key(idempotency_key, wanted.id)
+    wanted = await asked(
+        request,
+        CommandRequest,
+        most_bytes=MAX_BODY,
+        what="a command",
+        too_large="Give each command by itself.",
+    )
+    key = chosen_key(idempotency_key, wanted.id, what="command")
     desk: CommandDesk = request.app.state.desk
     wish = Wish(
         id=key,
@@ -213,47 +218,6 @@ def _item(row: Row[Any], caller: Caller) -> CommandItem:
         code=row.outcome.get("code"),
         detail=row.outcome.get("detail"),
     )
-
-
-def _key(header: str | None, body: str | None) -> str:
-    if header is None and body is None:
-        raise bad_parameter(
-            "Idempotency-Key",
-            "it is missing, and so is `id`",
-            "Choose a key for each command; send the same again when you repeat a request.",
-        )
-    if header is not None and body is not None and header != body:
-        raise bad_parameter("id", "it is another key than the header has", "Send one of the two.")
-    return header or body or ""
-
-
-def _wanted(body: bytes) -> CommandRequest:
-    """Read after the token was checked: who has none sends at most a header."""
-    try:
-        return CommandRequest.model_validate_json(body)
-    except ValidationError as err:
-        mistakes = err.errors(include_input=False, include_url=False)
-        if mistakes[0]["type"] == "json_invalid":
-            raise malformed("The body is not JSON.") from None
-        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in mistakes]) from None
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                raise refuse(
-                    413,
-                    "too-large",
-                    "Too large",
-                    detail=f"A command has at most {MAX_BODY} bytes.",
-                    hint="Give each command by itself.",
-                )
-    except ClientDisconnect:
-        raise malformed("The connection ended before the body did.") from None
-    return bytes(body)
 
 
 def _refusal(err: CommandMistake) -> ApiProblem:

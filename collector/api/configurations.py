@@ -3,17 +3,16 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, Select, select
-from starlette.requests import ClientDisconnect
 
 from collector.api import examples
 from collector.api.access import Caller, Reads, WritesConfigurations
 from collector.api.answers import answers
+from collector.api.asked import asked, chosen_key
 from collector.api.pages import Order, read_page
 from collector.api.parameters import Page, SiteCode
-from collector.api.problems import ApiProblem, bad_parameter, malformed, not_found, refuse
+from collector.api.problems import ApiProblem, bad_parameter, not_found, refuse
 from collector.api.shapes import (
     ActiveItem,
     ActiveRecord,
@@ -117,8 +116,14 @@ async def push(
     it back.
     """
     site_id = await _site_of(request, caller, gateway_id)
-    wanted = _wanted(await _body(request))
-    key = _key(idempotency_key, wanted.id)
+    wanted = await asked(
+        request,
+        PushRequest,
+        most_bytes=MAX_BODY,
+        what="a configuration",
+        too_large="Bring it to the gateway on site.",
+    )
+    key = chosen_key(idempotency_key, wanted.id, what="configuration")
     desk: ConfigurationDesk = request.app.state.configurations
     wish = Push(
         id=key,
@@ -281,47 +286,6 @@ def _item(row: Row[Any], caller: Caller) -> PushItem:
         detail=row.outcome.get("detail"),
         problems=row.outcome.get("problems"),
     )
-
-
-def _key(header: str | None, body: str | None) -> str:
-    if header is None and body is None:
-        raise bad_parameter(
-            "Idempotency-Key",
-            "it is missing, and so is `id`",
-            "Choose a key for each configuration; send the same again when you repeat a request.",
-        )
-    if header is not None and body is not None and header != body:
-        raise bad_parameter("id", "it is another key than the header has", "Send one of the two.")
-    return header or body or ""
-
-
-def _wanted(body: bytes) -> PushRequest:
-    """Read after the token was checked: who has none sends at most a header."""
-    try:
-        return PushRequest.model_validate_json(body)
-    except ValidationError as err:
-        mistakes = err.errors(include_input=False, include_url=False)
-        if mistakes[0]["type"] == "json_invalid":
-            raise malformed("The body is not JSON.") from None
-        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in mistakes]) from None
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                raise refuse(
-                    413,
-                    "too-large",
-                    "Too large",
-                    detail=f"A configuration has at most {MAX_BODY} bytes.",
-                    hint="Bring it to the gateway on site.",
-                )
-    except ClientDisconnect:
-        raise malformed("The connection ended before the body did.") from None
-    return bytes(body)
 
 
 def _refusal(err: PushMistake) -> ApiProblem:

@@ -97,7 +97,7 @@ class ConfigurationDesk:
 
     def _add_once(self, connection: Any, *, push: Push, site_id: int) -> None:
         digest = self._digest(push)
-        known = pushes.request_digest_of(connection, site_id, push.id)
+        known = pushes.PUSHES.request_digest_of(connection, site_id, push.id)
         if known is not None:
             if known != digest:
                 raise PushMistake(

@@ -14,8 +14,11 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, and_, select, text
 
-from collector.control import pushes, record
+from collector.control import record
 from collector.control.configurations import ConfigurationDesk
+from collector.control.offers import SENT, WAITING
+from collector.control.pushes import PUSHES
+from collector.control.record import COMMANDS
 from collector.identity.gateways import ACTIVE
 from collector.intake.refusals import Refused
 from collector.store.engine import Store
@@ -154,7 +157,7 @@ class CommandDesk:
         async with self._store.read() as connection:
             rows = [
                 row
-                for table, is_open in ((command, record.IS_OPEN), (configuration, pushes.IS_OPEN))
+                for table, is_open in ((command, COMMANDS.is_open), (configuration, PUSHES.is_open))
                 for row in await connection.execute(
                     select(table.c.gateway_id, table.c.state, table.c.expires_ms).where(text(is_open))
                 )
@@ -162,7 +165,7 @@ class CommandDesk:
         if any(row.expires_ms <= now_ms for row in rows):
             await self._store.bulk(partial(_expire, now_ms=now_ms))
         for row in rows:
-            if row.state == record.WAITING and row.expires_ms > now_ms:
+            if row.state == WAITING and row.expires_ms > now_ms:
                 self.wake(row.gateway_id)
 
     def close(self) -> None:
@@ -177,13 +180,13 @@ class CommandDesk:
             news.set()
 
     async def _open(self, gateway_id: str, *, everything: bool) -> list[bytes]:
-        states = (record.WAITING, record.SENT) if everything else (record.WAITING,)
+        states = (WAITING, SENT) if everything else (WAITING,)
         now_ms = self._clock.now_ms()
         # What arrived is offered again also when its time is over: the gateway then says what came of it.
-        still_good = (command.c.state == record.SENT) | (command.c.expires_ms > now_ms)
+        still_good = (command.c.state == SENT) | (command.c.expires_ms > now_ms)
         query = (
             select(command.c.signed)
-            .where(text(record.IS_OPEN), command.c.gateway_id == gateway_id)
+            .where(text(COMMANDS.is_open), command.c.gateway_id == gateway_id)
             .where(command.c.state.in_(states), still_good)
             .order_by(command.c.number)
             .limit(MOST_OFFERED if everything else OFFERED_AT_ONCE)
@@ -206,11 +209,11 @@ class CommandDesk:
 
 
 def _open_pushes(gateway_id: str, states: Sequence[str], now_ms: int) -> Select[tuple[bytes]]:
-    still_good = (configuration.c.state != pushes.WAITING) | (configuration.c.expires_ms > now_ms)
-    states = (*states, "tried") if record.SENT in states else states
+    still_good = (configuration.c.state != WAITING) | (configuration.c.expires_ms > now_ms)
+    states = (*states, "tried") if SENT in states else states
     return (
         select(configuration.c.signed)
-        .where(text(pushes.IS_OPEN), configuration.c.gateway_id == gateway_id)
+        .where(text(PUSHES.is_open), configuration.c.gateway_id == gateway_id)
         .where(configuration.c.state.in_(states), still_good)
         .order_by(configuration.c.number)
         .limit(PUSHES_AT_ONCE)
@@ -218,13 +221,13 @@ def _open_pushes(gateway_id: str, states: Sequence[str], now_ms: int) -> Select[
 
 
 def _taken(connection: Any, *, gateway_id: str, ids: Sequence[str], now_ms: int) -> None:
-    record.taken(connection, gateway_id, ids, now_ms)
-    pushes.taken(connection, gateway_id, ids, now_ms)
+    COMMANDS.taken(connection, gateway_id, ids, now_ms)
+    PUSHES.taken(connection, gateway_id, ids, now_ms)
 
 
 def _expire(connection: Any, *, now_ms: int) -> None:
-    record.expire(connection, now_ms)
-    pushes.expire(connection, now_ms)
+    COMMANDS.expire(connection, now_ms)
+    PUSHES.expire(connection, now_ms)
 
 
 def fresh_id() -> str:
@@ -259,7 +262,7 @@ def _sealed(wish: Wish, arguments: dict[str, Any], gateway_id: str, seal_key: by
 
 
 def _add_once(connection: Any, *, new: record.NewCommand) -> None:
-    known = record.request_digest_of(connection, new.site_id, new.command.id)
+    known = COMMANDS.request_digest_of(connection, new.site_id, new.command.id)
     if known is None:
         record.add(connection, new)
     elif known != new.request_digest:

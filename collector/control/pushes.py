@@ -5,15 +5,15 @@ gives way to one that says more, so reports may come twice and in any order.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from collector.control.offers import EXPIRED, MOST_TEXT, SENT, WAITING, Offers
 from models.command import ID
 from models.configuration import (
-    EXPIRED,
     OUTCOMES,
     ConfigReport,
     ConfigurationInvalid,
@@ -25,24 +25,22 @@ from models.configuration import (
 from models.reading import GATEWAY, Event
 from models.times import DAY_MS
 
-WAITING: Final = "waiting"  # for its gateway to fetch it
-SENT: Final = "sent"  # its gateway has it
 STATES: Final = (WAITING, SENT, "tried", EXPIRED, "refused", "reverted", "applied")
 """In the order in which one gives way to another. `expired` is final unless it was taken all the same."""
 
 FINAL: Final = STATES[3:]
 
-IS_OPEN: Final = "configuration.state IN ('waiting', 'sent', 'tried')"
-"""As the index of open configurations has it: written out, or SQLite would look at all there ever were."""
-
-COLLECTOR: Final = "collector"
-"""Who has changed a state, where it was neither a person nor a gateway."""
-
-ANSWER_LIMIT_MS: Final = 7 * DAY_MS
-NO_ANSWER: Final = "the gateway has not said what came of it"
-
-_MAX_TEXT = 500
 _MAX_PROBLEMS = 20
+
+
+PUSHES: Final = Offers(
+    table="configuration",
+    history="configuration_change",
+    key="configuration_id",
+    is_open="configuration.state IN ('waiting', 'sent', 'tried')",
+    answer_limit_ms=7 * DAY_MS,
+    no_answer=(EXPIRED, "the gateway has not said what came of it"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +51,6 @@ class NewPush:
     pushed: Pushed
     request_digest: bytes
     signed: bytes = field(repr=False)
-
-
-def request_digest_of(connection: sqlite3.Connection, site_id: int, push_id: str) -> bytes | None:
-    """What the push of that id was asked for with; None when there is none."""
-    row = connection.execute(
-        "SELECT request_digest FROM configuration WHERE site_id = ? AND id = ?", (site_id, push_id)
-    ).fetchone()
-    return None if row is None else bytes(row[0])
 
 
 def next_number(connection: sqlite3.Connection, gateway_id: str, now_ms: int) -> int:
@@ -106,33 +96,7 @@ def add(connection: sqlite3.Connection, new: NewPush) -> None:
             new.signed,
         ),
     )
-    _note(connection, new.site_id, pushed.id, WAITING, pushed.issued_by, pushed.why, pushed.issued_ms)
-
-
-def taken(connection: sqlite3.Connection, gateway_id: str, ids: Iterable[str], now_ms: int) -> None:
-    """The gateway says that it has these. Those of another are not touched."""
-    for push_id in ids:
-        row = connection.execute(
-            "SELECT site_id FROM configuration WHERE site_id = (SELECT site_id FROM gateway WHERE id = ?1) "
-            "AND id = ?2 AND gateway_id = ?1 AND state = 'waiting'",
-            (gateway_id, push_id),
-        ).fetchone()
-        if row is not None:
-            _change(connection, row[0], push_id, SENT, gateway_id, "", now_ms)
-
-
-def expire(connection: sqlite3.Connection, now_ms: int) -> None:
-    """End what was not fetched in its time, and what nobody will answer any more."""
-    for site_id, push_id, state, expires_ms in connection.execute(
-        "SELECT site_id, id, state, expires_ms FROM configuration "
-        "WHERE configuration.state IN ('waiting', 'sent', 'tried') AND expires_ms <= ?",  # see IS_OPEN
-        (now_ms,),
-    ).fetchall():
-        if state == WAITING:
-            detail = "its gateway did not take it in time"
-            _change(connection, site_id, push_id, EXPIRED, COLLECTOR, detail, now_ms)
-        elif expires_ms <= now_ms - ANSWER_LIMIT_MS:
-            _change(connection, site_id, push_id, EXPIRED, COLLECTOR, NO_ANSWER, now_ms)
+    PUSHES.note(connection, new.site_id, pushed.id, WAITING, pushed.issued_by, pushed.why, pushed.issued_ms)
 
 
 def settle(
@@ -159,7 +123,7 @@ def _report(event: Event) -> ConfigReport | None:
         report = msgspec.convert(event.data, ConfigReport)
     except msgspec.ValidationError:
         return None
-    is_odd = len(report.by) > _MAX_TEXT or len(report.digest) > 64 or not 0 <= report.version < 1 << 31
+    is_odd = len(report.by) > MOST_TEXT or len(report.digest) > 64 or not 0 <= report.version < 1 << 31
     return None if is_odd or (report.id and not ID.fullmatch(report.id)) else report
 
 
@@ -181,10 +145,10 @@ def _settle_push(
         return
     told: dict[str, Any] = {"at_ms": event.measured_ms, "version": report.version, "digest": report.digest}
     if report.code:
-        told |= {"code": report.code[:_MAX_TEXT], "detail": report.detail[:_MAX_TEXT]}
+        told |= {"code": report.code[:MOST_TEXT], "detail": report.detail[:MOST_TEXT]}
     if report.problems:
-        told["problems"] = [problem[:_MAX_TEXT] for problem in report.problems[:_MAX_PROBLEMS]]
-    _change(connection, site_id, report.id, state, gateway_id, report.detail, now_ms, told)
+        told["problems"] = [problem[:MOST_TEXT] for problem in report.problems[:_MAX_PROBLEMS]]
+    PUSHES.change(connection, site_id, report.id, state, gateway_id, report.detail, now_ms, told)
 
 
 def _note_active(
@@ -202,7 +166,7 @@ def _note_active(
             report.digest,
             report.origin,
             report.by,
-            (report.why or report.detail)[:_MAX_TEXT],
+            (report.why or report.detail)[:MOST_TEXT],
             report.id,
             event.measured_ms,
             _packed(report),
@@ -219,39 +183,3 @@ def _packed(report: ConfigReport) -> bytes | None:
     except ConfigurationInvalid:
         return None
     return pack_files(files) if digest_of(files) == report.digest else None
-
-
-def _change(
-    connection: sqlite3.Connection,
-    site_id: int,
-    push_id: str,
-    state: str,
-    by: str,
-    detail: str,
-    now_ms: int,
-    outcome: dict[str, Any] | None = None,
-) -> None:
-    connection.execute(
-        "UPDATE configuration SET state = ?, changed_ms = ?, outcome = coalesce(?, outcome) "
-        "WHERE site_id = ? AND id = ?",
-        (state, now_ms, None if outcome is None else msgspec.json.encode(outcome).decode(), site_id, push_id),
-    )
-    _note(connection, site_id, push_id, state, by, detail, now_ms)
-
-
-def _note(
-    connection: sqlite3.Connection,
-    site_id: int,
-    push_id: str,
-    state: str,
-    by: str,
-    detail: str,
-    now_ms: int,
-) -> None:
-    """Rows of the history are only ever added."""
-    connection.execute(
-        "INSERT INTO configuration_change (site_id, configuration_id, number, state, by, detail, at_ms) "
-        "SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?, ?, ?, ? FROM configuration_change "
-        "WHERE site_id = ?1 AND configuration_id = ?2",
-        (site_id, push_id, state, by, detail[:_MAX_TEXT], now_ms),
-    )

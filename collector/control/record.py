@@ -5,39 +5,35 @@ gives way to one that says more, so reports may come twice and in any order.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
-from models.command import EXPIRED, ID, OUTCOMES, Command, Outcome
+from collector.control.offers import COLLECTOR, EXPIRED, MOST_TEXT, SENT, WAITING, Offers, as_json
+from models.command import EXPIRED as EXPIRED_CODE
+from models.command import ID, OUTCOMES, Command, Outcome
 from models.reading import Event
 from models.times import DAY_MS
 
-WAITING: Final = "waiting"  # for its gateway to fetch it
-SENT: Final = "sent"  # its gateway has it
 STATES: Final = (WAITING, SENT, EXPIRED, "refused", "failed", "done")
 """In the order in which one gives way to another. `expired` is final unless it was done all the same."""
 
 FINAL: Final = STATES[2:]
 
-IS_OPEN: Final = "command.state IN ('waiting', 'sent')"
-"""As the index of open commands has it: written out, or SQLite would look at all there ever were."""
-
-COLLECTOR: Final = "collector"
-"""Who has changed a state, where it was neither a person nor a gateway."""
-
 ON_SITE: Final = "on-site"
 UNKNOWN: Final = "unknown"
 """The origin of a command that a gateway reports and that this collector, restored from a backup, lacks."""
 
-ANSWER_LIMIT_MS: Final = 6 * DAY_MS
-"""How long after its end a command may be without answer. A gateway remembers it for a day more."""
-
-NO_ANSWER: Final = "the gateway has not said what came of it; look at the device"
-
-_MAX_TEXT = 500
+COMMANDS: Final = Offers(
+    table="command",
+    history="command_change",
+    key="command_id",
+    is_open="command.state IN ('waiting', 'sent')",
+    answer_limit_ms=6 * DAY_MS,  # a gateway remembers it for a day more
+    no_answer=("failed", "the gateway has not said what came of it; look at the device"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +45,6 @@ class NewCommand:
     shown: dict[str, Any]
     request_digest: bytes
     signed: bytes = field(repr=False)
-
-
-def request_digest_of(connection: sqlite3.Connection, site_id: int, command_id: str) -> bytes | None:
-    """What the command of that id was asked for with; b"" when not here, and None when there is none."""
-    row = connection.execute(
-        "SELECT coalesce(request_digest, x'') FROM command WHERE site_id = ? AND id = ?",
-        (site_id, command_id),
-    ).fetchone()
-    return None if row is None else bytes(row[0])
 
 
 def add(connection: sqlite3.Connection, new: NewCommand) -> None:
@@ -75,33 +62,7 @@ def add(connection: sqlite3.Connection, new: NewCommand) -> None:
         request_digest=new.request_digest,
         signed=new.signed,
     )
-    _note(connection, new.site_id, command.id, WAITING, command.issued_by, "", command.issued_ms)
-
-
-def taken(connection: sqlite3.Connection, gateway_id: str, ids: Iterable[str], now_ms: int) -> None:
-    """The gateway says that it has these. Those of another are not touched."""
-    for command_id in ids:
-        row = connection.execute(
-            "SELECT site_id FROM command WHERE site_id = (SELECT site_id FROM gateway WHERE id = ?1) "
-            "AND id = ?2 AND gateway_id = ?1 AND state = 'waiting'",
-            (gateway_id, command_id),
-        ).fetchone()
-        if row is not None:
-            _change(connection, row[0], command_id, SENT, gateway_id, "", now_ms)
-
-
-def expire(connection: sqlite3.Connection, now_ms: int) -> None:
-    """End what was not fetched in its time, and what nobody will answer any more."""
-    for site_id, command_id, state, expires_ms in connection.execute(
-        "SELECT site_id, id, state, expires_ms FROM command "
-        "WHERE command.state IN ('waiting', 'sent') AND expires_ms <= ?",  # see IS_OPEN
-        (now_ms,),
-    ).fetchall():
-        if state == WAITING:
-            detail = "its gateway did not take it in time"
-            _change(connection, site_id, command_id, EXPIRED, COLLECTOR, detail, now_ms)
-        elif expires_ms <= now_ms - ANSWER_LIMIT_MS:
-            _change(connection, site_id, command_id, "failed", COLLECTOR, NO_ANSWER, now_ms)
+    COMMANDS.note(connection, new.site_id, command.id, WAITING, command.issued_by, "", command.issued_ms)
 
 
 def settle(
@@ -115,11 +76,11 @@ def settle(
         outcome = _outcome(event)
         if outcome is None:
             continue
-        state = EXPIRED if outcome.code == EXPIRED else OUTCOMES[event.kind]
+        state = EXPIRED if outcome.code == EXPIRED_CODE else OUTCOMES[event.kind]
         told = {
             "at_ms": event.measured_ms,
             **({"result": outcome.result} if outcome.result else {}),
-            **({"code": outcome.code, "detail": outcome.detail[:_MAX_TEXT]} if outcome.code else {}),
+            **({"code": outcome.code, "detail": outcome.detail[:MOST_TEXT]} if outcome.code else {}),
         }
         known = connection.execute(
             "SELECT gateway_id, device_id, state FROM command WHERE site_id = ? AND id = ?",
@@ -128,7 +89,7 @@ def settle(
         if known is None:
             _add_reported(connection, site_id, gateway_id, event, outcome, state, told, now_ms)
         elif known[:2] == (gateway_id, event.device_id) and _says_more(state, known[2]):
-            _change(connection, site_id, outcome.id, state, gateway_id, outcome.detail, now_ms, told)
+            COMMANDS.change(connection, site_id, outcome.id, state, gateway_id, outcome.detail, now_ms, told)
 
 
 def _outcome(event: Event) -> Outcome | None:
@@ -138,7 +99,7 @@ def _outcome(event: Event) -> Outcome | None:
         outcome = msgspec.convert(event.data, Outcome)
     except msgspec.ValidationError:
         return None
-    if not ID.fullmatch(outcome.id) or max(len(outcome.action), len(outcome.by)) > _MAX_TEXT:
+    if not ID.fullmatch(outcome.id) or max(len(outcome.action), len(outcome.by)) > MOST_TEXT:
         return None
     return outcome
 
@@ -179,7 +140,7 @@ def _add_reported(
         request_digest=None,
         signed=None,
     )
-    _note(connection, site_id, command.id, state, gateway_id, outcome.detail, now_ms)
+    COMMANDS.note(connection, site_id, command.id, state, gateway_id, outcome.detail, now_ms)
 
 
 def _insert(
@@ -207,54 +168,14 @@ def _insert(
             command.gateway_id,
             command.device_id,
             command.action,
-            _json(arguments),
+            as_json(arguments),
             command.issued_by,
             command.issued_ms,
             command.expires_ms,
             state,
-            _json(outcome),
+            as_json(outcome),
             at_ms,
             request_digest,
             signed,
         ),
     )
-
-
-def _change(
-    connection: sqlite3.Connection,
-    site_id: int,
-    command_id: str,
-    state: str,
-    by: str,
-    detail: str,
-    now_ms: int,
-    outcome: dict[str, Any] | None = None,
-) -> None:
-    connection.execute(
-        "UPDATE command SET state = ?, changed_ms = ?, outcome = coalesce(?, outcome) "
-        "WHERE site_id = ? AND id = ?",
-        (state, now_ms, None if outcome is None else _json(outcome), site_id, command_id),
-    )
-    _note(connection, site_id, command_id, state, by, detail, now_ms)
-
-
-def _note(
-    connection: sqlite3.Connection,
-    site_id: int,
-    command_id: str,
-    state: str,
-    by: str,
-    detail: str,
-    now_ms: int,
-) -> None:
-    """Rows of the history are only ever added."""
-    connection.execute(
-        "INSERT INTO command_change (site_id, command_id, number, state, by, detail, at_ms) "
-        "SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?, ?, ?, ? FROM command_change "
-        "WHERE site_id = ?1 AND command_id = ?2",
-        (site_id, command_id, state, by, detail[:_MAX_TEXT], now_ms),
-    )
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -9,10 +9,11 @@ from edge_agent.control.executor import Executor
 from edge_agent.control.orders import Order
 from edge_agent.identity.folder import Identity
 from models.actions import ACTIONS, ArgumentsWrong, Group, checked_arguments
-from models.command import Command, CommandInvalid, verify_command
+from models.command import Command, verify_command
 from models.configuration import is_configuration
 from models.reading import GATEWAY, Event
 from models.sealing import CannotUnseal, unseal_text
+from models.statement import StatementInvalid
 from models.times import Clock
 
 _log = logging.getLogger(__name__)
@@ -50,12 +51,13 @@ class Inbox:
                 public_key=self._identity.collector.command_key,
                 now_ms=self._clock.now_ms(),
             )
-        except CommandInvalid as err:
-            if err.command is None:
+        except StatementInvalid as err:
+            if err.statement is None:
                 await self._tell(err)
                 return None
-            await self._executor.refuse(_order(err.command, err.command.arguments), err.code, err.detail)
-            return err.command.id
+            late: Command = err.statement
+            await self._executor.refuse(_order(late, late.arguments), err.code, err.detail)
+            return late.id
         await self._pass_on(command)
         return command.id
 
@@ -91,7 +93,7 @@ class Inbox:
             for name, value in command.arguments.items()
         }
 
-    async def _tell(self, err: CommandInvalid) -> None:
+    async def _tell(self, err: StatementInvalid) -> None:
         """Once for each reason: whoever sends such a thing might send it a thousand times."""
         if err.code in self._said:
             return

@@ -16,7 +16,7 @@ TIME_SERVICES: Final = {
     "systemd-timesyn": "systemd-timesyncd",  # the kernel keeps 15 characters of a name
 }
 SECOND_MS: Final = 1000
-MINUTE_MS: Final = 60_000  # by so much more a command is late, see `models.command.MAX_AHEAD_MS`
+MINUTE_MS: Final = 60_000  # by so much more a command is late, see `models.statement.MAX_AHEAD_MS`
 
 
 def clock(scene: Scene) -> Iterator[Finding]:

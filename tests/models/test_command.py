@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from models.actions import ACTIONS, HIDDEN, ArgumentsWrong, checked_arguments, shown_arguments
 from models.command import (
     LONGEST_LIFE_MS,
-    MAX_AHEAD_MS,
     MAX_COMMAND_BYTES,
     Command,
-    CommandInvalid,
     CommandKey,
     verify_command,
 )
 from models.sealing import CannotUnseal, is_usable, seal_text, unseal_text
+from models.statement import MAX_AHEAD_MS, StatementInvalid
 
 NOW_MS = 1_790_000_000_000
 KEY = CommandKey.from_bytes(bytes(range(32)))
@@ -52,7 +51,7 @@ def verified(signed: bytes, *, gateway_id: str = "gw-1", now_ms: int = NOW_MS) -
 
 
 def refusal(signed: bytes, **here: Any) -> str:
-    with pytest.raises(CommandInvalid) as refused:
+    with pytest.raises(StatementInvalid) as refused:
         verified(signed, **here)
     return refused.value.code
 

@@ -331,7 +331,7 @@ async def test_many_commands_come_in_their_order_and_in_portions(desk: CommandDe
 
 
 async def test_the_open_commands_are_found_without_looking_at_all_there_ever_were(store: Store) -> None:
-    query = f"EXPLAIN QUERY PLAN SELECT id FROM command WHERE {record.IS_OPEN}"  # noqa: S608  # our own text
+    query = f"EXPLAIN QUERY PLAN SELECT id FROM command WHERE {record.COMMANDS.is_open}"  # noqa: S608  # our own text
     async with store.read() as connection:
         plan = str((await connection.exec_driver_sql(query)).all())
     assert "USING INDEX ix_command_open" in plan
