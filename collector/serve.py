@@ -162,7 +162,11 @@ async def run_collector(
         )
         loops += [
             JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s),
-            JobLoop("insight", InsightJob(store, clock, settings).run_once, rounds.insight_s),
+            JobLoop(
+                "insight",
+                InsightJob(store, clock, settings, real_now_ms=real_now_ms).run_once,
+                rounds.insight_s,
+            ),
             JobLoop("commands", desk.run_once, rounds.commands_s),
         ]
         for job in outbox_jobs(store, clock, settings.receivers):

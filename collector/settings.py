@@ -143,6 +143,7 @@ detectors:
   stuck_meter: {{enabled: true, after_hours: 6}}
   silent_gateway: {{enabled: true, after_minutes: 15}}
   refused_gateway: {{enabled: true}}
+  returning_gateway: {{enabled: true}}
   late_upstream: {{enabled: true, after_minutes: 15}}
   fallen_counter: {{enabled: true}}
 

@@ -207,6 +207,7 @@ def _requests(now_ms: int) -> Select[Any]:
             gateway.c.state.label("gateway_state"),
             gateway.c.last_seen_ms,
             site.c.code.label("site"),
+            site.c.timezone,
         )
         .join_from(gateway_return, gateway, gateway_return.c.gateway_id == gateway.c.id)
         .join(site, gateway.c.site_id == site.c.id)

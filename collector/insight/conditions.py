@@ -3,10 +3,20 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from collector.alerts.service import RECOVERED, Opening, find_last, find_open, open_alert, refresh, resolve
+from collector.alerts.service import (
+    OPEN_STATES,
+    RECOVERED,
+    Opening,
+    find_last,
+    find_open,
+    open_alert,
+    refresh,
+    resolve,
+)
+from collector.store.schema import alert
 from models.times import HOUR_MS
 
 REOPEN_MS: Final = 24 * HOUR_MS
@@ -38,6 +48,14 @@ async def is_over(
     if row is not None:
         resolved_ms = max(since_ms, row.opened_ms)
         await resolve(connection, site_id, row.id, by=RECOVERED, now_ms=now_ms, resolved_ms=resolved_ms)
+
+
+async def open_conditions(connection: AsyncConnection, detector: str) -> Sequence[Row[int, str]]:
+    """Site and condition of each open alert of a detector."""
+    statement = select(alert.c.site_id, alert.c.condition).where(
+        alert.c.detector == detector, alert.c.state.in_(OPEN_STATES)
+    )
+    return (await connection.execute(statement)).all()
 
 
 def _is_new(last: Row[Any], opening: Opening, now_ms: int) -> bool:

@@ -1,24 +1,25 @@
 """Looks at what has changed since it last looked: devices by their new hours, gateways by their silence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import Row, and_, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from collector.alerts.service import OPEN_STATES
-from collector.insight.conditions import LIVE_MS
+from collector.identity.enrolment import real_now_ms
+from collector.insight.conditions import LIVE_MS, open_conditions
 from collector.insight.factors import Factors
 from collector.insight.frozen import Frozen, frozen_devices
 from collector.insight.judge import judge
 from collector.insight.keep import STUCK, keep_judgement
 from collector.insight.late import judge_forwarding
 from collector.insight.refused import judge_refusals
+from collector.insight.returning import judge_returns
 from collector.insight.silence import judge_gateways
 from collector.settings import Settings
 from collector.store.engine import Store
-from collector.store.schema import alert, point, unscored
+from collector.store.schema import point, unscored
 from models.times import HOUR_MS, Clock
 
 CHUNK: Final = 500
@@ -31,8 +32,16 @@ _DeviceKey = tuple[int, int]  # site, number
 class InsightJob:
     """All it knows is in the database, so a restart loses nothing and forgets nothing."""
 
-    def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
-        self._store, self._clock = store, clock
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: Settings,
+        *,
+        real_now_ms: Callable[[], int] = real_now_ms,
+    ) -> None:
+        """`real_now_ms` is what questions of gateways live by, whatever `clock` shows."""
+        self._store, self._clock, self._real_now_ms = store, clock, real_now_ms
         self._detectors = settings.detectors
         self._receivers = [receiver.name for receiver in settings.receivers]
         self._factors = Factors(settings.factors)
@@ -61,6 +70,14 @@ class InsightJob:
         if self._detectors.refused_gateway.enabled:
             async with self._store.write() as connection:
                 await judge_refusals(connection, self._receivers, now_ms=self._clock.now_ms())
+        if self._detectors.returning_gateway.enabled:
+            async with self._store.write() as connection:
+                await judge_returns(
+                    connection,
+                    self._receivers,
+                    now_ms=self._clock.now_ms(),
+                    real_now_ms=self._real_now_ms(),
+                )
         if self._detectors.late_upstream.enabled:
             async with self._store.write() as connection:
                 await judge_forwarding(
@@ -85,12 +102,9 @@ class InsightJob:
         """A device without counters has no hours that would tell that it is well again."""
         if not self._detectors.stuck_meter.enabled:
             return set()
-        statement = select(alert.c.site_id, alert.c.condition).where(
-            alert.c.detector == STUCK, alert.c.state.in_(OPEN_STATES)
-        )
         async with self._store.read() as connection:
-            rows = (await connection.execute(statement)).all()
-        return {(row.site_id, int(row.condition.rpartition(":")[2])) for row in rows}
+            found = await open_conditions(connection, STUCK)
+        return {(site_id, int(condition.rpartition(":")[2])) for site_id, condition in found}
 
     async def _look_at(self, key: _DeviceKey, frozen: Frozen | None, marks: Sequence[Row[Any]]) -> None:
         now_ms = self._clock.now_ms()

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.alerts.service import Opening
 from collector.insight import texts
-from collector.insight.conditions import holds, is_over
+from collector.insight.conditions import holds, is_over, open_conditions
 from collector.insight.settings import LateUpstream
 
 LATE: Final = "forward-late"
@@ -24,9 +24,6 @@ _OLDEST: Final = """
 SELECT site_id, received_ms, timezone FROM forward JOIN envelope USING (site_id, epoch_id, number)
 JOIN site ON site.id = site_id WHERE forward.id = :oldest
 """
-_OPEN: Final = """
-SELECT site_id, condition FROM alert WHERE detector = :detector AND state IN ('firing', 'acknowledged')
-"""
 
 
 async def judge_forwarding(
@@ -37,9 +34,7 @@ async def judge_forwarding(
     A backlog that is on its way is not late.
     """
     rows = (await connection.execute(text(_WAITING))).all()
-    open_at = {
-        row.condition: row.site_id for row in await connection.execute(text(_OPEN), {"detector": LATE})
-    }
+    open_at = {condition: site_id for site_id, condition in await open_conditions(connection, LATE)}
     for row in rows:
         oldest = (await connection.execute(text(_OLDEST), {"oldest": row.oldest})).one()
         since_ms = max(row.last_ms or 0, oldest.received_ms)

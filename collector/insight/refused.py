@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from collector.alerts.service import OPEN_STATES, Opening
+from collector.alerts.service import Opening
 from collector.insight import texts
-from collector.insight.conditions import holds, is_over
+from collector.insight.conditions import holds, is_over, open_conditions
 from collector.intake.refusals import QUIET_MS, SUSPICIOUS
-from collector.store.schema import alert, gateway, refusal, site
+from collector.store.schema import gateway, refusal, site
 from models.protocol import Code
 
 REFUSED: Final = "refused"
@@ -39,7 +39,7 @@ async def judge_refusals(connection: AsyncConnection, receivers: Sequence[str], 
             data=_data(rows),
         )
         await holds(connection, opening, receivers, now_ms=now_ms)
-    for site_id, condition in await _open(connection):
+    for site_id, condition in await open_conditions(connection, REFUSED):
         gateway_id = condition.rpartition(":")[2]
         if (site_id, gateway_id) not in of_gateway:
             last_ms = await _last(connection, gateway_id)
@@ -54,13 +54,6 @@ async def _recent(connection: AsyncConnection, now_ms: int) -> Sequence[Row[Any]
         .join(site, site.c.id == gateway.c.site_id)
         .where(refusal.c.code.in_(SUSPICIOUS), refusal.c.last_ms >= now_ms - QUIET_MS)
         .order_by(refusal.c.gateway_id, refusal.c.episode_count.desc(), refusal.c.code)
-    )
-    return (await connection.execute(statement)).all()
-
-
-async def _open(connection: AsyncConnection) -> Sequence[Row[int, str]]:
-    statement = select(alert.c.site_id, alert.c.condition).where(
-        alert.c.detector == REFUSED, alert.c.state.in_(OPEN_STATES)
     )
     return (await connection.execute(statement)).all()
 

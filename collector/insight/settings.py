@@ -35,6 +35,12 @@ class RefusedGateway(_Section):
     enabled: bool = True
 
 
+class ReturningGateway(_Section):
+    """A gateway that asks to be taken back: its certificate has ended, and somebody has to decide."""
+
+    enabled: bool = True
+
+
 class LateUpstream(_Section):
     """A higher collector that gets nothing, though something waits for it."""
 
@@ -55,5 +61,6 @@ class Detectors(_Section):
     stuck_meter: StuckMeter = StuckMeter()
     silent_gateway: SilentGateway = SilentGateway()
     refused_gateway: RefusedGateway = RefusedGateway()
+    returning_gateway: ReturningGateway = ReturningGateway()
     late_upstream: LateUpstream = LateUpstream()
     fallen_counter: FallenCounter = FallenCounter()

@@ -129,6 +129,26 @@ def refused(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[s
     }
 
 
+def returning(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[str, Any]:
+    """Title and text of a gateway that asks to be taken back."""
+    since, code = _clock(since_ms, zone), data["code"]
+    return {
+        "title": {
+            "zh": f"网关 {data['gateway']} 申请恢复接入",
+            "en": f"Gateway {data['gateway']} asks to be taken back",
+        },
+        "text": {
+            "zh": f"该网关证书已过期，自 {since} 起申请恢复接入，核对代码 {code}。"
+            "请与网关上 edge-agent status 显示的代码核对，一致则在总览页批准，或运行 "
+            f"collector gateways approve {code}；不一致则拒绝。读数保留在网关本地，恢复后自动补传。",
+            "en": f"Its certificate has ended, and it has been asking since {since}, with the code {code}. "
+            "Compare the code with what `edge-agent status` shows on the gateway. If they are the same, "
+            f"approve on the overview or by `collector gateways approve {code}`; if not, reject it. The "
+            "gateway keeps its readings and sends them when it is back.",
+        },
+    }
+
+
 def late(data: Mapping[str, Any], *, since_ms: int, zone: ZoneInfo) -> dict[str, Any]:
     """Title and text of a higher collector that gets nothing though something waits for it."""
     since = _clock(since_ms, zone)

@@ -219,6 +219,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "detector.stuck": ("读数停走", "counter that stands still"),
     "detector.silent": ("网关失联", "gateway from which nothing arrives"),
     "detector.refused": ("拒收的数据", "data that had to be refused"),
+    "detector.returning": ("申请恢复接入的网关", "gateway that asks to be taken back"),
+    "detector.forward-late": ("转发至上级采集端", "forwarding to the higher collector"),
     "detector.counter": ("计数器读数", "readings of a counter"),
     "alert.expected": ("预期", "Expected"),
     "alert.seen": ("实际", "Seen"),

@@ -173,7 +173,12 @@ class Building:
 
     def restart(self) -> None:
         """Begin anew with nothing but what is in the database."""
-        self._job = InsightJob(self.store, self.standing.clock, self.settings)
+        self._job = InsightJob(
+            self.store,
+            self.standing.clock,
+            self.settings,
+            real_now_ms=self.standing.clock.now_ms,
+        )
 
     async def alerts(self) -> list[tuple[str, str]]:
         """Condition and state of every alert there ever was."""

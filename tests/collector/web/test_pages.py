@@ -12,6 +12,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import delete
 
+from collector.insight.keep import CONSUMPTION, STUCK
+from collector.insight.late import LATE
+from collector.insight.refused import REFUSED
+from collector.insight.returning import RETURNING
+from collector.insight.silence import SILENT
 from collector.store.schema import (
     alert,
     command,
@@ -366,6 +371,8 @@ def test_every_text_is_there_in_both_languages_with_the_same_parts() -> None:
         assert set(re.findall(r"{(\w+)}", chinese)) == set(re.findall(r"{(\w+)}", english)), key
     for reason in Reason:
         assert reason is Reason.NONE or f"reason.{reason.name.lower().replace('_', '-')}" in _TEXTS
+    for detector in (CONSUMPTION, STUCK, SILENT, REFUSED, RETURNING, LATE):
+        assert f"detector.{detector}" in _TEXTS
 
 
 @pytest.mark.parametrize(
