@@ -76,12 +76,7 @@ async def _drained_per_s(folder: Path, token: str) -> float:
             buffer,
             outbox,
             Questions(carrier, identity, CLOCK.now_ms),
-            Sender(
-                gateway_id=identity.gateway_id,
-                collector_key=identity.collector.collector_key,
-                signing_key=identity.envelope_key,
-                suite=identity.suite,
-            ),
+            Sender.of(identity),
             Pace(live_every_s=10, max_items=MAX_ITEMS),
             clock=CLOCK,
         )

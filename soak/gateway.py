@@ -125,12 +125,7 @@ class Gateway:
             buffer,
             outbox,
             questions,
-            Sender(
-                gateway_id=identity.gateway_id,
-                collector_key=identity.collector.collector_key,
-                signing_key=identity.envelope_key,
-                suite=identity.suite,
-            ),
+            Sender.of(identity),
             _PACE,
             clock=clock,
             timekeeper=timekeeper,

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.config import BusSection
 from edge_agent.doctor.collectors import reached
+from edge_agent.doctor.files import user_name
 from edge_agent.doctor.finding import Finding, ok, problem, skipped, warning
 from edge_agent.doctor.scene import Scene
 from edge_agent.status import DeviceStatus
@@ -68,7 +69,7 @@ def serial_port(scene: Scene, bus_id: str, port: str) -> Iterator[Finding]:
         yield problem("bus.port", f"{port}: is no serial port", hint, subject=bus_id)
         return
     if not may_use(scene.agent_uid, found):
-        user, group = _user(scene.agent_uid), _group(found.st_gid)
+        user, group = user_name(scene.agent_uid), _group(found.st_gid)
         hint = f"usermod -a -G {group} {user}, then restart the agent"
         yield problem("bus.port", f"{port}: {user} may not use it (group {group})", hint, subject=bus_id)
         return
@@ -82,7 +83,7 @@ def serial_port(scene: Scene, bus_id: str, port: str) -> Iterator[Finding]:
         seen = f"{port}: may be another adapter after a reboot"
         yield warning("bus.port", seen, f"write port: {lasting}", subject=bus_id)
         return
-    yield ok("bus.port", f"{port}: there, and {_user(scene.agent_uid)} may use it", subject=bus_id)
+    yield ok("bus.port", f"{port}: there, and {user_name(scene.agent_uid)} may use it", subject=bus_id)
 
 
 def may_use(uid: int, found: os.stat_result) -> bool:
@@ -226,13 +227,6 @@ def _bad_readings(scene: Scene, bus_id: str) -> dict[str, int]:
             if sample.name == "gatehouse_bad_readings_total" and sample.labels.get("bus") == bus_id:
                 found[sample.labels["reason"]] = int(sample.value)
     return found
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _group(gid: int) -> str:

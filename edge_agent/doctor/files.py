@@ -78,8 +78,8 @@ def _state_faults(scene: Scene) -> Iterator[tuple[str, str]]:
         if _is_secret(path) and found.st_mode & _OTHERS:
             yield f"{path}: others than its owner may read it", f"chmod go= {path}"
     if own < len(many):
-        seen = f"{folder}: {len(many) - own} of its files are not {_user(uid)}'s, whose the folder is"
-        yield seen, f"chown -R {_user(uid)}: {folder}; run edge-agent as that user, not as root"
+        seen = f"{folder}: {len(many) - own} of its files are not {user_name(uid)}'s, whose the folder is"
+        yield seen, f"chown -R {user_name(uid)}: {folder}; run edge-agent as that user, not as root"
     if uid == os.geteuid() and not os.access(folder, os.W_OK | os.X_OK):
         yield f"{folder}: the agent cannot write it", f"chmod u+rwx {folder}"
 
@@ -107,7 +107,7 @@ def _secret_faults(scene: Scene) -> Iterator[tuple[str, str]]:
         if found.st_mode & _OTHERS:
             yield f"{path}: others than its owner may read it", f"chmod go= {path}"
         if found.st_uid != scene.agent_uid and scene.agent_uid != 0:
-            user = _user(scene.agent_uid)
+            user = user_name(scene.agent_uid)
             yield f"{path}: is not {user}'s, who must read it", f"chown {user} {path}"
 
 
@@ -127,7 +127,8 @@ def secret_files(section: BaseModel) -> set[str]:
     return found
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """As people know the user; the number of one without a name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -72,7 +72,9 @@ class Stick:
                 until = self._buffer.last_seq
                 await self._withdraw_damaged(outbox)
             memory = await Memory.of(self._buffer, name)
-            sealer = Sealer(outbox, _sender(identity), self._timekeeper.clock, self._timekeeper.boots.settled)
+            sealer = Sealer(
+                outbox, Sender.of(identity), self._timekeeper.clock, self._timekeeper.boots.settled
+            )
             made, problem, is_done = 0, "", False
             while made < MOST_AT_ONCE and not is_done:
                 cut = await _next_cut(outbox, memory, max_items, until)
@@ -235,15 +237,6 @@ async def _took_key(identity: Identity, statement: Statement) -> bool:
         _log.error("the collector names another key, which is not taken: %s", err)
         return False
     return True
-
-
-def _sender(identity: Identity) -> Sender:
-    return Sender(
-        gateway_id=identity.gateway_id,
-        collector_key=identity.collector.collector_key,
-        signing_key=identity.envelope_key,
-        suite=identity.suite,
-    )
 
 
 def _shown(outcome: Outcome) -> dict[str, object]:

@@ -247,12 +247,7 @@ class Collector:
             self._shared.buffer,
             outbox,
             questions,
-            Sender(
-                gateway_id=identity.gateway_id,
-                collector_key=identity.collector.collector_key,
-                signing_key=identity.envelope_key,
-                suite=identity.suite,
-            ),
+            Sender.of(identity),
             Pace(
                 live_every_s=settings.live_every_s,
                 max_items=settings.max_items,

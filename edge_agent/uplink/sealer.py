@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from edge_agent.buffer.contract import Batch, Cut, Outbox
+from edge_agent.identity.folder import Identity
 from models.envelope import MOST_SECONDS, STANDARD, ContentKey, Signer, Suite, seal
 from models.errors import NeedsAHuman, RetryLater
 from models.reading import Item
@@ -41,6 +42,16 @@ class Sender:
     collector_key: bytes = field(repr=False)
     signing_key: Signer = field(repr=False)
     suite: Suite = STANDARD
+
+    @classmethod
+    def of(cls, identity: Identity) -> "Sender":
+        """A gateway that is enrolled."""
+        return cls(
+            gateway_id=identity.gateway_id,
+            collector_key=identity.collector.collector_key,
+            signing_key=identity.envelope_key,
+            suite=identity.suite,
+        )
 
 
 class Sealer:

@@ -73,11 +73,7 @@ async def test_a_gateway_with_a_token_enrols_sends_and_renews(
         carrier = HttpsCarrier(identity)
         try:
             questions = Questions(carrier, identity, clock.now_ms)
-            sender = Sender(
-                gateway_id=identity.gateway_id,
-                collector_key=identity.collector.collector_key,
-                signing_key=identity.envelope_key,
-            )
+            sender = Sender.of(identity)
             outbox = await buffer.outbox("main")
             uplink = Uplink(
                 buffer,

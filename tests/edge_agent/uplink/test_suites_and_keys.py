@@ -69,12 +69,7 @@ class Site:
                 buffer,
                 await buffer.outbox("main"),
                 questions,
-                Sender(
-                    gateway_id=identity.gateway_id,
-                    collector_key=identity.collector.collector_key,
-                    signing_key=identity.envelope_key,
-                    suite=identity.suite,
-                ),
+                Sender.of(identity),
                 Pace(live_every_s=10, max_items=max_items),
                 clock=self.clock.clock,
                 rng=random.Random(1),

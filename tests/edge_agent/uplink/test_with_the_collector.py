@@ -42,11 +42,7 @@ class Pair:
             buffer,
             await buffer.outbox("main"),
             self.questions,
-            Sender(
-                gateway_id=self.identity.gateway_id,
-                collector_key=self.identity.collector.collector_key,
-                signing_key=self.identity.signing_key,
-            ),
+            Sender.of(self.identity),
             Pace(live_every_s=10, max_items=100),
             clock=self.clock.clock,
             rng=random.Random(1),
