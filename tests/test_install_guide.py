@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "install.md").read_text()
+ALLOW_PUSH = "etc/systemd/system/gatehouse-edge-agent.service.d/allow-push.conf"
 SAMPLE_METER, SAMPLE_PAGE = "port: 5020", "port: 9464"
 
 
@@ -116,10 +117,10 @@ def stick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def installed(stick: Path, root: Path) -> str:
+def installed(stick: Path, root: Path, *options: str) -> str:
     site = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {**os.environ, "DESTDIR": str(root), "PYTHON": sys.executable, "PYTHONPATH": site}
-    words = ["sh", str(stick / "install-gateway")]
+    words = ["sh", str(stick / "install-gateway"), *options]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -139,11 +140,50 @@ def test_the_installer_puts_everything_in_its_place_and_touches_no_configuration
     assert (tmp_path / "usr/lib/sysusers.d/gatehouse-edge-agent.conf").exists()
     assert os.access(tmp_path / "usr/local/bin/edge-agent", os.X_OK)
     assert (tmp_path / "opt/gatehouse/bin/edge-agent").exists()
+    assert not (tmp_path / ALLOW_PUSH).exists()
     (config / "gateway.yaml").write_text("mine")
     key = (config / "at-rest.key").read_bytes()
     installed(stick, tmp_path)
     assert (config / "gateway.yaml").read_text() == "mine"
     assert (config / "at-rest.key").read_bytes() == key
+
+
+def test_the_agent_may_write_its_configuration_once_somebody_has_said_so_and_stays_so(
+    stick: Path, tmp_path: Path
+) -> None:
+    installed(stick, tmp_path, "--allow-push")
+    shipped = (stick / "systemd" / "gatehouse-edge-agent.allow-push.conf").read_text()
+    assert (tmp_path / ALLOW_PUSH).read_text() == shipped
+    (tmp_path / ALLOW_PUSH).write_text("an older one")
+    installed(stick, tmp_path)
+    assert (tmp_path / ALLOW_PUSH).read_text() == shipped
+
+
+def test_the_installer_makes_no_second_key_where_systemd_has_the_first(stick: Path, tmp_path: Path) -> None:
+    credential = tmp_path / "etc" / "credstore.encrypted" / "gatehouse-at-rest"
+    credential.parent.mkdir(parents=True)
+    credential.write_bytes(b"sealed")
+    installed(stick, tmp_path)
+    assert not (tmp_path / "etc" / "gatehouse" / "at-rest.key").exists()
+
+
+def test_the_command_of_root_is_the_agents_but_for_what_writes_the_configuration(
+    stick: Path, tmp_path: Path
+) -> None:
+    installed(stick, tmp_path)
+    command = tmp_path / "usr" / "local" / "bin" / "edge-agent"
+    command.write_text(command.read_text().replace("/opt/gatehouse/bin/edge-agent", "program"))
+    for name, does in (("id", "echo 0"), ("setpriv", 'echo "$2: $*"'), ("program", 'echo "root: $*"')):
+        (command.parent / name).write_text(f"#!/bin/sh\n{does}\n")
+        (command.parent / name).chmod(0o755)
+    path = f"{command.parent}:{os.environ['PATH']}"
+
+    def said(*words: str) -> str:
+        return subprocess.check_output([command, *words], env={"PATH": path}, text=True)
+
+    assert said("config", "rollback", "3") == "root: config rollback 3\n"
+    assert said("config", "history").startswith("gatehouse: ")
+    assert said().startswith("gatehouse: ")
 
 
 def test_a_gateway_installs_nothing_that_only_a_collector_needs() -> None:

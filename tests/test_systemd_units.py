@@ -1,6 +1,7 @@
 """The units that ship are units to systemd, and leave a break-in little to do."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,9 +19,12 @@ PROGRAM = re.compile(r"^ExecStart=/opt/gatehouse/bin/(\S+) (.*)$", re.MULTILINE)
 
 
 def here(unit: Path, folder: Path) -> Path:
-    """The unit with a program that this machine has."""
+    """The unit with a program that this machine has, and with all that may be added to it."""
     copy = folder / unit.name
     copy.write_text(PROGRAM.sub("ExecStart=/bin/true", unit.read_text()))
+    for addition in FOLDER.glob(f"{unit.stem}.*.conf"):
+        (folder / f"{unit.name}.d").mkdir(exist_ok=True)
+        shutil.copy(addition, folder / f"{unit.name}.d")
     return copy
 
 
