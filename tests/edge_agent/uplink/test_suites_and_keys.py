@@ -329,6 +329,6 @@ async def running_agent(config: Config, clock: Clock) -> AsyncIterator[None]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """What another process's files show; they ring no bell."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
