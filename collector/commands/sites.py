@@ -1,8 +1,6 @@
 """`collector site`: the buildings that gateways belong to."""
 
 import asyncio
-import re
-import zoneinfo
 from pathlib import Path
 
 from sqlalchemy import insert, select
@@ -10,12 +8,11 @@ from sqlalchemy.exc import IntegrityError
 
 from collector.commands.answer import Answer, table
 from collector.identity.home import Home
+from collector.identity.sites import is_site_code, is_time_zone
 from collector.store.engine import Store
 from collector.store.schema import site
 from models.envelope import STANDARD, SUITES, Suite, suite_named
 from models.errors import NeedsAHuman
-
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in addresses of the API
 
 
 class SiteMistake(NeedsAHuman):
@@ -65,9 +62,9 @@ async def insert_site(
     store: Store, code: str, name: str, *, timezone: str | None, suite: Suite = STANDARD
 ) -> None:
     """Raise SiteMistake."""
-    if not _CODE.fullmatch(code):
+    if not is_site_code(code):
         raise SiteMistake(f"{code!r} cannot be a code: letters, digits, '.', '_' and '-', at most 64")
-    if timezone is not None and timezone not in zoneinfo.available_timezones():
+    if timezone is not None and not is_time_zone(timezone):
         raise SiteMistake(f"there is no time zone {timezone!r}; such as Asia/Shanghai")
     values = {"code": code, "name": name, "suite": suite.name} | (
         {} if timezone is None else {"timezone": timezone}

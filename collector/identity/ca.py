@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -153,7 +153,7 @@ class GatewayRequest:
             request = x509.load_pem_x509_csr(pem.encode())
             proved = request.is_signature_valid
             key = request.public_key()
-        except (ValueError, TypeError, InvalidSignature) as err:
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as err:
             raise RequestRefused(f"not a certificate request: {err}") from err
         if not proved:
             raise RequestRefused("the certificate request is not signed by the key in it")

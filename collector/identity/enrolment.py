@@ -2,12 +2,11 @@
 
 import base64
 import binascii
-import secrets
 import time
 from collections.abc import Callable
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,7 +18,15 @@ from collector.identity.ca import (
     Lives,
     RequestRefused,
 )
-from collector.identity.gateways import ACTIVE, add_key, at, certificate_of, note_change, pem_of
+from collector.identity.gateways import (
+    ACTIVE,
+    add_key,
+    at,
+    certificate_of,
+    new_gateway_id,
+    note_change,
+    pem_of,
+)
 from collector.identity.keyring import Keyring
 from collector.identity.tokens import (
     COLLECTOR,
@@ -110,7 +117,7 @@ class Enrolment:
         authority: bytes | None,
         now_ms: int,
     ) -> EnrollResponse:
-        gateway_id = f"gw-{secrets.token_hex(6)}"
+        gateway_id = new_gateway_id()
         kind = GATEWAY if authority is None else COLLECTOR
         admission = await spend_enrollment_secret(
             connection, token, gateway_id=gateway_id, now_ms=now_ms, kind=kind
@@ -191,7 +198,7 @@ def _authority(text: str | None) -> bytes | None:
         der = base64.b64decode(text, validate=True)
         if not isinstance(x509.load_der_x509_certificate(der).public_key(), ec.EllipticCurvePublicKey):
             raise ValueError("its key is of another kind than a collector's")
-    except ValueError as err:  # binascii.Error is one
+    except (ValueError, UnsupportedAlgorithm) as err:  # binascii.Error is a ValueError
         raise RequestRefused(f"the authority of the collector is none: {err}") from None
     return der
 

@@ -2,6 +2,8 @@
 
 import getpass
 import os
+import re
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +19,8 @@ from models.errors import NeedsAHuman
 
 ACTIVE: Final = "active"
 REVOKED: Final = "revoked"
+
+_ID = re.compile(r"gw-[0-9a-f]{12}")
 
 
 class NoSuchGateway(NeedsAHuman):
@@ -38,6 +42,15 @@ class Voucher:
 
     old_key: bytes
     proof: bytes
+
+
+def new_gateway_id() -> str:
+    return f"gw-{secrets.token_hex(6)}"
+
+
+def is_gateway_id(text: str) -> bool:
+    """Whether a collector gives such ids; they stand in addresses, topics and conditions of alerts."""
+    return _ID.fullmatch(text) is not None
 
 
 async def keys_of(connection: AsyncConnection, gateway_id: str) -> list[KnownKey]:

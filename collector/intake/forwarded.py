@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from collector.identity.gateways import ACTIVE
+from collector.identity.gateways import ACTIVE, is_gateway_id
+from collector.identity.sites import is_site_code, is_time_zone
 from collector.identity.tokens import COLLECTOR, GATEWAY
 from collector.intake.refusals import Refused
 from models.announcement import MOST_KEYS, AnnouncedKey, Announcement
@@ -43,10 +44,17 @@ class _Key:
 
 def check_announcement(said: Announcement, *, authority: bytes) -> Announced:
     """Raise Refused unless the CA of the collector has certified each of the gateway's keys."""
-    names = (said.gateway_id, said.name, said.site_code, said.site_name, said.timezone)
-    known = {suite.name for suite in SUITES.values()}
-    if not all(names) or max(map(len, names)) > _MOST_TEXT or said.suite not in known:
-        raise Refused(Code.MALFORMED, "a name of the announcement is empty, too long or unknown")
+    if not is_gateway_id(said.gateway_id) or not is_site_code(said.site_code):
+        raise Refused(Code.MALFORMED, "the id of the gateway or the code of its site is none")
+    if not all(0 < len(name) <= _MOST_TEXT for name in (said.name, said.site_name)):
+        raise Refused(Code.MALFORMED, "the name of the gateway or of its site is empty or too long")
+    if said.suite not in {suite.name for suite in SUITES.values()}:
+        raise Refused(Code.MALFORMED, f"there is no suite {said.suite[:_MOST_TEXT]!r}")
+    if not is_time_zone(said.timezone):
+        raise Refused(
+            Code.MALFORMED,
+            f"this collector knows no time zone {said.timezone[:_MOST_TEXT]!r}; is its tzdata too old?",
+        )
     if not 0 < len(said.keys) <= MOST_KEYS:
         raise Refused(Code.MALFORMED, f"{len(said.keys)} keys; from 1 to {MOST_KEYS}")
     if (said.sm2_key is not None) != (said.suite == GM.name):
@@ -130,7 +138,7 @@ def _certified(key: AnnouncedKey, gateway_id: str, issuer: x509.Certificate) -> 
         certificate.verify_directly_issued_by(issuer)
         names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         public_key = key_bytes(certificate.public_key())
-    except (InvalidSignature, ValueError, TypeError, KeyUnusable):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, KeyUnusable):
         raise Refused(
             Code.BAD_SIGNATURE, f"a key of {gateway_id} is not certified by the collector's own CA"
         ) from None

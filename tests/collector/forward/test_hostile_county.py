@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,14 +16,17 @@ from sqlalchemy import select
 
 from collector.forward.gateways import OurGateways
 from collector.forward.place import Place
+from collector.identity.ca import CertificateAuthority
 from collector.identity.home import Home
 from collector.insight.refused import judge_refusals
+from collector.intake.forwarded import check_announcement
+from collector.intake.refusals import Refused
 from collector.store.engine import Store
 from collector.store.schema import alert, refusal
 from edge_agent.identity.enroll import EnrolmentRefused, enroll
 from edge_agent.identity.folder import Identity
 from edge_agent.uplink.questions import CollectorRefused, Questions
-from models.announcement import AnnouncedKey, Announcement, sign_announcement
+from models.announcement import MOST_KEYS, AnnouncedKey, Announcement, sign_announcement
 from models.protocol import Code, EnrollmentToken, next_key_statement
 from tests.support.collector import a_reading
 from tests.support.running import RunningCollector, new_home, real_now_ms
@@ -176,6 +180,50 @@ async def test_a_gateway_stays_with_its_county_its_site_and_its_suite(scene: Sce
         replayed = sign_announcement(said, scene.identity.envelope_key)
         await refused(Code.BAD_SIGNATURE, ask.announce(hall.id, replayed))
     assert await books(scene.area.home, hall) == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timezone": "Mars/Olympus"},
+        {"timezone": "../../etc/passwd"},
+        {"timezone": "Asia"},
+        {"timezone": ""},
+        {"site_code": "a/b"},
+        {"site_code": "a:b"},
+        {"site_code": ""},
+        {"gateway_id": "gw-1:2"},
+        {"gateway_id": "x" * 201},
+        {"name": ""},
+        {"name": "x" * 201},
+        {"site_name": "x" * 201},
+        {"suite": "none"},
+        {"keys": []},
+        {"keys": [AnnouncedKey(b"certificate", b"", b"")] * (MOST_KEYS + 1)},
+        {"sm2_key": bytes(65)},
+        {"suite": "gm", "sm2_key": bytes(65)},
+        {"suite": "gm"},
+    ],
+    ids=lambda changes: " ".join(f"{name}={str(value)[:20]}" for name, value in changes.items()),
+)
+def test_an_announcement_that_others_would_stumble_over_is_refused(changes: dict[str, Any]) -> None:
+    authority = CertificateAuthority.create(datetime.now(UTC))
+    key, gateway_id = Ed25519PrivateKey.generate(), "gw-0123456789ab"
+    certificate = authority.certify_gateway(key.public_key(), gateway_id, datetime.now(UTC))
+    said = Announcement(
+        collector_id="gw-c",
+        gateway_id=gateway_id,
+        name="北楼",
+        site_code="hall",
+        site_name="市民中心",
+        timezone="Asia/Shanghai",
+        suite="standard",
+        sm2_key=None,
+        keys=[AnnouncedKey(certificate.public_bytes(Encoding.DER), b"", b"")],
+    )
+    check_announcement(said, authority=authority.certificate_der())
+    with pytest.raises(Refused, match=Code.MALFORMED):
+        check_announcement(msgspec.structs.replace(said, **changes), authority=authority.certificate_der())
 
 
 async def test_each_token_is_for_its_kind_and_a_site_has_one_collector(scene: Scene, tmp_path: Path) -> None:

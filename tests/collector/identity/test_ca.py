@@ -78,6 +78,14 @@ def ec_request() -> str:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
+def on_an_unknown_curve() -> str:
+    """A request whose key names a curve that nobody has heard of."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    der = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.DER)
+    p256, none = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030142")
+    return x509.load_der_x509_csr(der.replace(p256, none)).public_bytes(Encoding.PEM).decode()
+
+
 def signed_by_another() -> str:
     """A request for one key with the signature of another."""
     pem = [
@@ -101,6 +109,7 @@ def signed_by_another() -> str:
             id="no-der",
         ),
         pytest.param(ec_request, id="another-kind-of-key"),
+        pytest.param(on_an_unknown_curve, id="unknown-curve"),
         pytest.param(signed_by_another, id="not-the-owner-of-the-key"),
     ],
 )
