@@ -26,6 +26,7 @@ def rewrite_durably(path: Path, data: bytes) -> None:
         write_durably(path, data)
         return
     write_durably(path, data, mode=before.st_mode & 0o777)
+    path.chmod(before.st_mode & 0o777)  # the umask, 077 as a service, may have taken some of them
     if os.geteuid() == 0:
         os.chown(path, before.st_uid, before.st_gid)
 

@@ -265,21 +265,26 @@ class Trials:
         """Let the configuration before run again. What somebody has changed in the files meanwhile, stays."""
         _log.error("configuration %s is taken back: %s", trial.id, detail)
         reverted = msgspec.structs.replace(trial, state="reverted", code=code, detail=detail)
+        is_back = True
         try:
             await asyncio.to_thread(put_files, self._path, trial.after, trial.before)
         except OSError as err:
+            is_back = False
             _log.error("its files could not be written back, which the next start will do: %s", err)
         else:
             await self._note(reverted)
         config = await asyncio.to_thread(check_bundle, self._path, trial.before)
         marks = await self._marks(reverted)
         await self._reconfigurer.use(config, wish_of(reverted), "config.reverted", marks)
-        await self._forget()
+        await self._forget(is_settled=is_back)
 
     async def _end_on_site(self, config: Config, by: str) -> None:
         """Whoever is on site has the last word."""
         trial = self._trial
-        if trial is None or config.digest == digest_of(trial.after):
+        if trial is None:
+            await self._forget()  # if files were still to be written back: they are what somebody wants
+            return
+        if config.digest == digest_of(trial.after):
             return
         detail = f"{by} has loaded another configuration meanwhile"
         reverted = msgspec.structs.replace(trial, state="reverted", code=CHANGED_ON_SITE, detail=detail)
@@ -322,10 +327,12 @@ class Trials:
         except OSError as err:
             _log.error("what became of a trial cannot be noted, so a start would undo it: %s", err)
 
-    async def _forget(self) -> None:
-        """All is told."""
+    async def _forget(self, *, is_settled: bool = True) -> None:
+        """All is told. What is not settled stays noted, for the next start to undo."""
         self._trial, self._config, self._since_s = None, None, float("inf")
         self._news.set()
+        if not is_settled:
+            return
         with contextlib.suppress(OSError):  # the mark says that it was told
             await asyncio.to_thread(self._journal.remove)
 

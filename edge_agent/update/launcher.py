@@ -175,7 +175,11 @@ def launch(
 ) -> int:
     """For the gateway of this configuration."""
     from edge_agent.config import load_config
+    from edge_agent.config.journal import recover
 
+    recover(
+        config
+    )  # as each start of the agent does: a push that was cut off may have left half of its files
     loaded = load_config(config)
     health = loaded.settings.health
     releases = Releases(config, loaded.state_dir)

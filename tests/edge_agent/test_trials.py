@@ -137,6 +137,36 @@ async def test_an_agent_that_ends_while_it_tries_begins_with_what_was_before(sit
     assert site.files == in_bytes(FILES)
 
 
+async def test_files_that_cannot_be_written_back_are_by_the_next_start(site: Site) -> None:
+    in_the_way = site.file.with_name("gateway.yaml.new")
+    async with site.agent() as gateway:
+        await gateway.push(a_push())
+        await site.until("config.tried")
+        in_the_way.mkdir()
+        await site.clock.advance(120)
+        await site.until("config.reverted")
+        assert gateway.fleet.config.digest == digest_of(in_bytes(FILES))
+        assert site.file.read_text() == CHANGED["gateway.yaml"]
+    in_the_way.rmdir()
+    async with site.agent() as gateway:
+        assert gateway.fleet.config.digest == digest_of(in_bytes(FILES))
+    assert site.files == in_bytes(FILES)
+    assert site.told == [("config.tried", ""), ("config.reverted", "not-reached")]
+
+
+async def test_files_that_cannot_be_written_back_stay_where_somebody_on_site_loads_them(site: Site) -> None:
+    async with site.agent() as gateway:
+        await gateway.push(a_push())
+        await site.until("config.tried")
+        site.file.with_name("gateway.yaml.new").mkdir()
+        await site.clock.advance(120)
+        await site.until("config.reverted")
+        (site.file.parent / "more.csv").write_text(CSV)
+        assert not (await gateway.reconfigurer.reload(by="wang")).problems
+    async with site.agent():
+        assert site.file.read_text() == CHANGED["gateway.yaml"]
+
+
 async def test_who_is_on_site_has_the_last_word(site: Site) -> None:
     async with site.agent() as gateway:
         await gateway.push(a_push())

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.commands.update import apply, roll_back, stage, status
+from edge_agent.config.journal import Journal, Trial
 from edge_agent.observed import ask_status
 from edge_agent.update.releases import Releases
 from models.errors import NeedsAHuman
@@ -129,6 +130,30 @@ def test_a_release_that_crashes_or_hangs_is_left_for_the_one_before_it(gateway: 
     assert not hung.is_good
     with pytest.raises(NeedsAHuman, match="was not well here"):
         gateway.releases.begin_trial("9.1", devices_answered=False, collector_reached=False)
+
+
+def test_a_push_that_was_cut_off_between_two_files_is_undone_before_they_are_read(gateway: Gateway) -> None:
+    def files(bus: str) -> dict[str, bytes]:
+        main = {
+            "health": {"port": gateway.port},
+            "buses": [{"id": bus, "modbus_tcp": {"host": "127.0.0.1", "port": 1}}],
+            "devices_csv": "more.csv",
+        }
+        csv = f"id,bus,profile,period_s\nm-1,{bus},eastron-sdm630,60\n"
+        return {"gateway.yaml": json.dumps(main).encode(), "more.csv": csv.encode()}
+
+    before, after = files("old"), files("new")
+    Journal(gateway.folder / "state").write(
+        Trial(
+            id="p-1", collector="main", number=1, by="li", why="", confirm_s=120, before=before, after=after
+        )
+    )
+    gateway.config.write_bytes(before["gateway.yaml"])
+    csv = gateway.folder / "more.csv"
+    csv.write_bytes(after["more.csv"])
+    with gateway.launched():
+        gateway.until(lambda: gateway.version() != "")
+    assert csv.read_bytes() == before["more.csv"]
 
 
 @pytest.mark.soak
