@@ -153,8 +153,13 @@ class Releases:
         return sorted(found, key=version_key)
 
     def stage(self, file: Path) -> Manifest:
-        """Bring a release here. Nothing that runs is touched. Raise ReleaseRefused, StagingFailed."""
+        """Bring a release here. Nothing that runs is touched.
+
+        Raise ReleaseRefused, StagingFailed; NothingToDo while one is tried, which may be the same.
+        """
         key, state = self.public_key(), self.state()
+        if state.trial is not None:
+            raise NothingToDo(f"{state.trial.version} is being tried; stage again when that has ended")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         manifest = read_manifest(file, key)
         self._check_fits(manifest, state)
@@ -162,6 +167,7 @@ class Releases:
         if target.exists():
             shutil.rmtree(target)  # it is newer than all that was ever in use, so nothing runs from it
         unpack(file, target, key)
+        state = self.state()  # unpacking takes time
         failed = {version: why for version, why in state.failed.items() if version != manifest.version}
         self.save(msgspec.structs.replace(state, failed=failed).noted("staged", manifest.version))
         return manifest

@@ -323,3 +323,13 @@ def test_a_release_that_was_left_does_not_come_back_by_staging(releases: Release
     assert releases.roll_back() == "9.1"  # what was kept may be used again
     assert platform.machine()
     assert version_key(installed_version()) < version_key("9.1")
+
+
+def test_nothing_is_staged_while_a_release_is_tried_for_it_may_be_what_runs(
+    releases: Releases, good: Path
+) -> None:
+    releases.stage(good)
+    releases.begin_trial(None, devices_answered=False, collector_reached=False)
+    with pytest.raises(NothingToDo, match="is being tried"):
+        releases.stage(good)
+    assert check_files(releases.place("9.1"), releases.public_key()).version == "9.1"
