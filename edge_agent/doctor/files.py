@@ -16,13 +16,7 @@ from edge_agent.identity.folder import GATEWAY
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
-_SECRET_NAMES: Final = (
-    "password_file",
-    "key_file",
-    "listen_path_file",
-    "pseudonym_key_file",
-    "at_rest_key_file",
-)
+_PUBLIC: Final = "ca_file"  # of the files that a configuration names, the only one without a secret
 
 
 def configuration(scene: Scene) -> Iterator[Finding]:
@@ -116,7 +110,7 @@ def secret_files(section: BaseModel) -> set[str]:
     found: set[str] = set()
     for name in type(section).model_fields:
         value = getattr(section, name)
-        if name in _SECRET_NAMES and isinstance(value, str):
+        if name.endswith("_file") and name != _PUBLIC and isinstance(value, str):
             found.add(value)
         values = (
             value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)

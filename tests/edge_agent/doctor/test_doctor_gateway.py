@@ -62,14 +62,16 @@ def test_without_a_configuration_the_rest_is_looked_at_all_the_same(tmp_path: Pa
 
 
 def secret_gateway(folder: Path) -> Scene:
-    """With a password and a state folder, all as they should be."""
+    """With passwords, a PIN and a state folder, all as they should be."""
     state = folder / "state"
     state.mkdir(mode=0o700)
-    for path in (folder / "password", state / "pseudonym.key"):
+    for path in (folder / "password", folder / "login", folder / "pin", state / "pseudonym.key"):
         path.write_text("secret")
         path.chmod(0o600)
     broker = {"id": "lora", "chirpstack": {"host": "127.0.0.1", "password_file": "password"}}
-    return scene(folder, buses=[broker])
+    uplink = {"proxy": "http://proxy.example:3128", "proxy_login_file": "login"}
+    token = {"module": "token.so", "token": "gatehouse", "pin_file": "pin"}
+    return scene(folder, buses=[broker], uplink=uplink, gateway={"key_token": token})
 
 
 def test_files_with_the_right_rights_are_well(tmp_path: Path) -> None:
@@ -81,6 +83,8 @@ def test_files_with_the_right_rights_are_well(tmp_path: Path) -> None:
     ("name", "mode", "told"),
     [
         ("password", 0o640, "others than its owner may read it"),
+        ("login", 0o604, "others than its owner may read it"),
+        ("pin", 0o640, "others than its owner may read it"),
         ("state/pseudonym.key", 0o604, "others than its owner may read it"),
         ("gateway.yaml", 0o666, "can be changed by anybody"),
         ("password", None, "is not there"),
