@@ -13,7 +13,7 @@ import typer
 from collector.commands.answer import Answer
 from collector.commands.running import REAL
 from collector.identity.enrolment import Enrolment
-from collector.identity.home import Home
+from collector.identity.home import Home, sync_folder
 from collector.intake.service import Intake
 from collector.intake.stick import StickIntake, Taken
 from collector.settings import load_settings
@@ -119,7 +119,7 @@ def _receipts_at(path: Path) -> Iterator[_Telling]:
             part.replace(path)
             telling.path = path
             with contextlib.suppress(OSError):  # not every file system of a stick can do that
-                _sync(path.parent)
+                sync_folder(path.parent)
     except OSError as err:
         raise CannotImport(
             f"{path}: {err.strerror}; name another place with --receipts. What was stored stays stored, and "
@@ -128,14 +128,6 @@ def _receipts_at(path: Path) -> Iterator[_Telling]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -94,6 +94,7 @@ class Home:
         key = CollectorPrivateKey.generate(suite)
         if path.exists():
             os.link(path, path.with_name(f"{path.name}{_BEFORE}{now:%Y%m%dT%H%M%S%f}"))
+            sync_folder(path.parent)
         write_file(path, key.to_bytes())
         return key
 
@@ -197,3 +198,13 @@ def write_file(path: Path, data: bytes, *, private: bool = True) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+    sync_folder(path.parent)  # what others are told of it must not be taken back by a loss of power
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which files it holds, and under which names."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
