@@ -21,8 +21,10 @@ from collector.control.desk import CommandDesk
 from collector.energy.job import EnergyJob
 from collector.forward.book import share_nothing
 from collector.forward.upstream import Upstream
+from collector.identity.ca import CertificateAuthority
 from collector.identity.enrolment import Enrolment, real_now_ms
 from collector.identity.home import Home
+from collector.identity.keyring import Keyring
 from collector.identity.next_key import NextKeys
 from collector.identity.peer import PeerCertificateProtocol
 from collector.insight.factors import Factors
@@ -125,101 +127,140 @@ async def run_collector(
     """
     settings = load_settings(folder)
     home = Home(folder)
-    authority, keyring, command_key = home.authority(), home.keyring(), home.commanding_key()
+    keys = _Keys(home.authority(), home.keyring(), home.commanding_key())
     lives = settings.certificates.lives
     home.ensure_server_certificate(settings.server_names(), datetime.now(UTC), lives.server)
     async with contextlib.AsyncExitStack() as opened:
         sockets = opened.enter_context(_listening(settings))
         store = await opened.enter_async_context(await Store.open(home.database))
-        loops: list[JobLoop] = []
-        doors: list[BrokerDoor] = []
-        upstreams: list[Upstream] = []
-        live = LiveHub(store)
-        desk = CommandDesk(store, clock, command_key)
-        intake = await opened.enter_async_context(Intake(store, keyring, clock, real_now_ms=real_now_ms))
-        app = create_app(
-            store,
-            clock,
-            live=live,
-            desk=desk,
-            intake=intake,
-            enrolment=Enrolment(
-                store,
-                authority,
-                keyring,
-                command_key.public_bytes(),
-                lives=lives,
-                now_ms=real_now_ms,
-            ),
-            next_keys=NextKeys(store, authority, lives=lives, now_ms=real_now_ms),
-            real_now_ms=real_now_ms,
-            factors=Factors(settings.factors),
-            jobs=lambda: (
-                {loop.name: loop.alive for loop in loops}
-                | {one.name: one.is_alive for one in doors}
-                | {one.name: one.is_alive for one in upstreams}
-            ),
-        )
-        loops += [
-            JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s),
-            JobLoop(
-                "insight",
-                InsightJob(store, clock, settings, real_now_ms=real_now_ms).run_once,
-                rounds.insight_s,
-            ),
-            JobLoop("commands", desk.run_once, rounds.commands_s),
-        ]
+        intake = await opened.enter_async_context(Intake(store, keys.ring, clock, real_now_ms=real_now_ms))
+        parts = _put_together(settings, keys, store, intake, clock, rounds, real_now_ms)
         for job in outbox_jobs(store, clock, settings.receivers):
             opened.push_async_callback(job.close)
-            loops.append(JobLoop(f"outbox {job.name}", job.run_once, rounds.outbox_s))
-
+            parts.loops.append(JobLoop(f"outbox {job.name}", job.run_once, rounds.outbox_s))
         if settings.mqtt is not None:
             home.ensure_broker_client_certificate(datetime.now(UTC), lives.server)
-            doors.append(BrokerDoor(app, settings.mqtt.broker, home, group=_share_group(command_key)))
-
+            group = _share_group(keys.commanding)
+            parts.doors.append(BrokerDoor(parts.app, settings.mqtt.broker, home, group=group))
         if settings.upstream is None:
             await share_nothing(store)
         else:
-            upstreams.append(
-                Upstream(
-                    home,
-                    store,
-                    keyring,
-                    settings.upstream,
-                    now_ms=clock.now_ms,
-                    real_now_ms=real_now_ms,
-                    rest_s=rounds.forward_s,
-                )
+            upstream = Upstream(
+                home,
+                store,
+                keys.ring,
+                settings.upstream,
+                now_ms=clock.now_ms,
+                real_now_ms=real_now_ms,
+                rest_s=rounds.forward_s,
             )
-            await upstreams[0].prepare()
+            parts.upstreams.append(upstream)
+            await upstream.prepare()
+        await _serve(parts, sockets, home, settings, stop, ready)
 
-        tls = _tls_context(home)
-        servers = [_Server(_tls_config(app, tls)), *([_Server(_config(app))] if len(sockets) > 1 else [])]
-        async with asyncio.TaskGroup() as tasks:
-            serving = [
-                tasks.create_task(server.serve([listener]), name=f"serve {listener.getsockname()[1]}")
-                for server, listener in zip(servers, sockets, strict=True)
-            ]
-            serving += [tasks.create_task(door.run(), name=door.name) for door in doors]
-            working = [tasks.create_task(loop.run(), name=loop.name) for loop in loops]
-            working += [tasks.create_task(one.run(), name=one.name) for one in upstreams]
-            working.append(tasks.create_task(live.run(), name="live"))
-            working.append(tasks.create_task(_keep_certified(home, settings, tls), name="certificate"))
-            ports = [listener.getsockname()[1] for listener in sockets]
-            _log.info("serving at port %s", " and ".join(map(str, ports)))
-            ready(Listening(ports[0], ports[1] if len(ports) > 1 else None))
-            try:
-                await stop.wait()
-            finally:
-                live.close()  # or the servers would wait for streams that never end
-                desk.close()
-                for server in servers:
-                    server.should_exit = True
-                for door in doors:
-                    door.close()
-                await asyncio.wait(serving)
-                for task in working:
-                    task.cancel()
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What makes this collector the one that its gateways know."""
+
+    authority: CertificateAuthority
+    ring: Keyring
+    commanding: CommandKey
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What runs while the collector serves."""
+
+    app: FastAPI
+    live: LiveHub
+    desk: CommandDesk
+    loops: list[JobLoop]
+    doors: list[BrokerDoor]
+    upstreams: list[Upstream]
+
+
+def _put_together(
+    settings: Settings,
+    keys: _Keys,
+    store: Store,
+    intake: Intake,
+    clock: Clock,
+    rounds: Rounds,
+    real_now_ms: Callable[[], int],
+) -> _Parts:
+    """What every collector has; doors and upstreams are still to come."""
+    loops: list[JobLoop] = []
+    doors: list[BrokerDoor] = []
+    upstreams: list[Upstream] = []
+    live = LiveHub(store)
+    desk = CommandDesk(store, clock, keys.commanding)
+    lives = settings.certificates.lives
+    enrolment = Enrolment(
+        store, keys.authority, keys.ring, keys.commanding.public_bytes(), lives=lives, now_ms=real_now_ms
+    )
+    app = create_app(
+        store,
+        clock,
+        live=live,
+        desk=desk,
+        intake=intake,
+        enrolment=enrolment,
+        next_keys=NextKeys(store, keys.authority, lives=lives, now_ms=real_now_ms),
+        real_now_ms=real_now_ms,
+        factors=Factors(settings.factors),
+        jobs=lambda: (
+            {loop.name: loop.alive for loop in loops}
+            | {one.name: one.is_alive for one in doors}
+            | {one.name: one.is_alive for one in upstreams}
+        ),
+    )
+    insight = InsightJob(store, clock, settings, real_now_ms=real_now_ms)
+    loops += [
+        JobLoop("energy", EnergyJob(store, clock).run_once, rounds.energy_s),
+        JobLoop("insight", insight.run_once, rounds.insight_s),
+        JobLoop("commands", desk.run_once, rounds.commands_s),
+    ]
+    return _Parts(app, live, desk, loops, doors, upstreams)
+
+
+async def _serve(
+    parts: _Parts,
+    sockets: Sequence[socket.socket],
+    home: Home,
+    settings: Settings,
+    stop: asyncio.Event,
+    ready: Callable[[Listening], None],
+) -> None:
+    """Until `stop` is set."""
+    tls = _tls_context(home)
+    app = parts.app
+    servers = [_Server(_tls_config(app, tls)), *([_Server(_config(app))] if len(sockets) > 1 else [])]
+    async with asyncio.TaskGroup() as tasks:
+        serving = [
+            tasks.create_task(server.serve([listener]), name=f"serve {listener.getsockname()[1]}")
+            for server, listener in zip(servers, sockets, strict=True)
+        ]
+        serving += [tasks.create_task(door.run(), name=door.name) for door in parts.doors]
+        working = [tasks.create_task(loop.run(), name=loop.name) for loop in parts.loops]
+        working += [tasks.create_task(one.run(), name=one.name) for one in parts.upstreams]
+        working.append(tasks.create_task(parts.live.run(), name="live"))
+        working.append(tasks.create_task(_keep_certified(home, settings, tls), name="certificate"))
+        ports = [listener.getsockname()[1] for listener in sockets]
+        _log.info("serving at port %s", " and ".join(map(str, ports)))
+        ready(Listening(ports[0], ports[1] if len(ports) > 1 else None))
+        try:
+            await stop.wait()
+        finally:
+            parts.live.close()  # or the servers would wait for streams that never end
+            parts.desk.close()
+            for server in servers:
+                server.should_exit = True
+            for door in parts.doors:
+                door.close()
+            await asyncio.wait(serving)
+            for task in working:
+                task.cancel()
 
 
 def _share_group(key: CommandKey) -> str:
