@@ -197,16 +197,14 @@ class SqliteOutbox:
                 if items and len(items) + block.count > limit:
                     break
                 try:
-                    items += block.items(self._core.at_rest)
+                    items += block.items(self._core.at_rest)[max(0, after + 1 - block.first_seq) :]
                 except BlockDamaged:
                     break
             if items:
-                cut = self._cut_of(blocks[0].first_seq, items[:limit])
+                cut = self._cut_of(max(after + 1, blocks[0].first_seq), items[:limit])
                 if cut.present:
                     return cut
-                after = (
-                    cut.first_seq + len(cut.items) - 1
-                )  # nothing but holes and what this collector refused
+                after = cut.first_seq + len(cut.items) - 1  # only holes and what this collector refused
             elif not blocks:
                 return None
             else:

@@ -173,7 +173,8 @@ async def store_batch(
         raise OutOfOrder(f"batch {batch.number} does not follow batch {state.number}")
     if state.claimed.within(batch.first_seq, batch.last_seq):
         raise OutOfOrder(f"batch {batch.number} has items that are in another batch")
-    await split_block_after(connection, batch.last_seq, at_rest)
+    for end in (batch.first_seq - 1, batch.last_seq):
+        await split_block_after(connection, end, at_rest)
     await connection.execute_insert(
         f"INSERT INTO batch (collector, {_BATCH}, state, sealed_ms) "  # noqa: S608  # our own text
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)",

@@ -20,6 +20,10 @@ INSERT_BLOCK: Final = (
     "INSERT INTO block (first_seq, count, readings, holes, stored_ms, thinned, data) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+_FIRST_BEHIND: Final = (
+    "SELECT first_seq FROM block INDEXED BY block_span WHERE first_seq + count > ?1 AND first_seq >= "
+    "coalesce((SELECT max(first_seq) FROM block WHERE first_seq <= ?1), ?1) ORDER BY first_seq LIMIT 1"
+)
 _TABLE: Final = "block"
 
 
@@ -88,22 +92,25 @@ async def find_blocks(
 async def free_blocks(
     connection: aiosqlite.Connection, taken: Spans, *, after: int, limit: int
 ) -> list[StoredBlock]:
-    """Blocks that follow each other, for `limit` items: the first behind `after` that are not in `taken`."""
+    """Blocks that follow each other, for `limit` items: the first behind `after` that are not in `taken`.
+
+    `after` itself may be in the first of them.
+    """
     seq = after + 1
     while True:
         seq = taken.next_free(seq)
-        found = await connection.execute_fetchall(
-            "SELECT first_seq FROM block WHERE first_seq >= ? ORDER BY first_seq LIMIT 1", (seq,)
-        )
+        found = await connection.execute_fetchall(_FIRST_BEHIND, (seq,))
         if not (row := list(found)):
             return []
-        seq = row[0][0]
+        [(first_seq,)] = row
+        seq = max(seq, first_seq)
         if taken.at(seq) is None:
             break
     end = min(seq + limit, taken.next_after(seq) or seq + limit)
-    blocks = await find_blocks(connection, "first_seq >= ? AND first_seq < ? ORDER BY first_seq", (seq, end))
-    if not blocks or blocks[0].first_seq != seq:
-        raise RowsBroken(f"the block {seq}, which its index names, is not there")
+    where = "first_seq >= ? AND first_seq < ? ORDER BY first_seq"
+    blocks = await find_blocks(connection, where, (first_seq, end))
+    if not blocks or blocks[0].first_seq != first_seq:
+        raise RowsBroken(f"the block {first_seq}, which its index names, is not there")
     follow: list[StoredBlock] = []
     for block in blocks:
         if follow and block.first_seq != follow[-1].last_seq + 1:

@@ -90,7 +90,7 @@ class Uplink:
         self._on_delivered, self._on_receipt = on_delivered, on_receipt
         settle = (lambda items: items) if timekeeper is None else timekeeper.boots.settled
         self._sealer = Sealer(outbox, sender, clock, settle)
-        self._suspects = Suspects(outbox)
+        self._suspects = Suspects(buffer, outbox)
         self._lanes = Lanes(
             buffer,
             outbox,
@@ -235,7 +235,7 @@ class Uplink:
             await self._outbox.begin_epoch()
             self._began_epoch = True
             return True
-        if err.status not in _POISONED_STATUS or err.code in _NOT_THE_ITEMS or not self._suspects.may_divide:
+        if err.status not in _POISONED_STATUS or err.code in _NOT_THE_ITEMS:
             return False
         await self._outbox.withdraw(batch.number)
         if err.bad_seq is not None and batch.first_seq <= err.bad_seq <= batch.last_seq:

@@ -193,6 +193,20 @@ async def test_the_first_and_the_last_item_of_a_block_can_be_refused(
     assert (await outbox.counts()).conserved
 
 
+async def test_a_cut_may_begin_and_end_inside_a_block(buffer: Buffer, outbox: Outbox, sealer: Sealer) -> None:
+    await buffer.append(readings(10))
+    await outbox.refuse(1, "wrong")
+    first = await outbox.cut(1)
+    assert first is not None
+    assert (first.first_seq, values(first.items)) == (2, [1.0])
+    batch = await sealer.store_next(outbox, 3, after=5)
+    assert (batch.first_seq, batch.count) == (6, 3)
+    await outbox.deliver(batch.number, quarantined=0, receipt="{}")
+    rest = values(await drain(outbox, sealer))
+    assert [value for value in rest if value is not None and value >= 0][:6] == [1.0, 2.0, 3.0, 4.0, 8.0, 9.0]
+    assert (await outbox.counts()).conserved
+
+
 async def test_refusing_an_item_that_is_not_there_does_nothing(
     buffer: Buffer, outbox: Outbox, sealer: Sealer
 ) -> None:

@@ -144,7 +144,7 @@ NAMES = ("main", "area", "third")
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["append", "event", "store", "live", "deliver", "withdraw", "refuse", "epoch", "reopen"]
+            ["append", "event", "store", "live", "inside", "deliver", "withdraw", "refuse", "epoch", "reopen"]
         ),
         st.sampled_from(NAMES),
         st.integers(1, 40),
@@ -175,8 +175,8 @@ async def test_whatever_is_done_every_collector_gets_every_reading_once(
                 count += size
             elif kind == "event":
                 await buffer.append([an_event()])
-            elif kind in ("store", "live"):
-                after = max(0, buffer.last_seq - size) if kind == "live" else 0
+            elif kind in ("store", "live", "inside"):
+                after = {"store": 0, "live": max(0, buffer.last_seq - size), "inside": size}[kind]
                 cut = await box.cut(size, after=after)
                 if cut is not None:
                     batch = await sealers[name].store_next(box, size, after=after)

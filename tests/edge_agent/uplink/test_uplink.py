@@ -283,6 +283,23 @@ async def test_one_wrong_item_costs_itself_alone(station: Station, wrong: float,
     assert (event.kind, event.data["first_seq"]) == ("buffer.gap", wrong + 1)
 
 
+@pytest.mark.parametrize("say_bad_seq", [True, False], ids=["named", "to-be-found"])
+@pytest.mark.parametrize("wrong", [(2.0, 5.0), (0.0, 1.0), (18.0, 19.0), (3.0, 4.0, 5.0, 6.0)])
+async def test_several_wrong_items_in_one_batch_cost_themselves_alone(
+    station: Station, wrong: tuple[float, ...], say_bad_seq: bool
+) -> None:
+    station.collector.say_bad_seq = say_bad_seq
+    station.collector.refuse_item = lambda item: isinstance(item, Reading) and item.value in wrong
+    await station.buffer.append(readings(20))
+    for _ in wrong:  # events tell of what was put aside; each is something to be accepted
+        await station.uplink.flush()
+    assert {*station.collector.values()} == {*values(readings(20))} - {*wrong}
+    assert len(station.collector.values()) == 20 - len(wrong)
+    counts = await station.outbox.counts()
+    assert (counts.quarantined, counts.pending) == (len(wrong), 0)
+    assert counts.conserved
+
+
 async def test_a_collector_that_refuses_everything_does_not_empty_the_buffer(station: Station) -> None:
     station.collector.refuse_item = lambda item: True
     await station.buffer.append(readings(100))
