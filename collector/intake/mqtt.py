@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -40,6 +41,9 @@ MOST_IN_HAND: Final = 128
 
 MOST_UNREAD: Final = 16  # of up to 8 MiB each, which the broker sends before others are taken up
 WAITING: Final = "/gateway/v1/commands"  # questions that wait for an answer take no place from others
+MOST_WAITING: Final = 10_000
+"""Of those, one for each gateway: its next question ends the one before."""
+
 
 STEP_LIMIT_S: Final = 10.0
 KEEPALIVE_S: Final = 15
@@ -85,7 +89,7 @@ class BrokerDoor:
         self._app, self._broker, self._home, self._group, self._sleep = app, broker, home, group, sleep
         self._rng = rng or random.Random()  # noqa: S311  # spreads collectors in time, keeps no secret
         self._closing = asyncio.Event()
-        self._in_hand = asyncio.Semaphore(MOST_IN_HAND)
+        self._in_hand, self._waiting = asyncio.Semaphore(MOST_IN_HAND), asyncio.Semaphore(MOST_WAITING)
         self._answering: set[asyncio.Task[None]] = set()
         self._problem = ""
 
@@ -136,15 +140,13 @@ class BrokerDoor:
             if (asked := _asked(message)) is None:
                 client._client.ack(message.mid, message.qos)
                 continue
-            waits = asked.question.path.startswith(WAITING)
-            if not waits:
-                await self._in_hand.acquire()  # what is not acknowledged keeps the broker from sending more
+            places = self._waiting if asked.waits else self._in_hand
+            await places.acquire()  # what is not acknowledged keeps the broker from sending more
             client._client.ack(message.mid, message.qos)
             task = asyncio.create_task(self._answer(client, asked), name="answer by MQTT")
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
-            if not waits:
-                task.add_done_callback(lambda _: self._in_hand.release())
+            task.add_done_callback(partial(_give_back, places))
 
     async def _answer(self, client: aiomqtt.Client, asked: "_Asked") -> None:
         try:
@@ -218,6 +220,10 @@ class _Asked:
     answer_at: str
     number: bytes
 
+    @property
+    def waits(self) -> bool:
+        return self.question.method == "GET" and self.question.path.startswith(WAITING)
+
 
 def _asked(message: aiomqtt.Message) -> _Asked | None:
     """What a message asks; None when nobody could be answered."""
@@ -228,9 +234,13 @@ def _asked(message: aiomqtt.Message) -> _Asked | None:
     if gateway_id is None or not may_answer_at(answer_at, gateway_id) or len(number) != CORRELATION_BYTES:
         return None
     pseudo, headers = told(getattr(properties, "UserProperty", []))
-    body = message.payload if isinstance(message.payload, bytes) else b""
     method, path = pseudo.get(METHOD, ""), pseudo.get(PATH, "")
+    body = message.payload if isinstance(message.payload, bytes) and method != "GET" else b""
     return _Asked(Question(gateway_id, method, path, headers, body), answer_at, number)
+
+
+def _give_back(places: asyncio.Semaphore, _: asyncio.Task[None]) -> None:
+    places.release()
 
 
 def _code(reason: Any) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.intake import mqtt
 from collector.serve import Listening
 from edge_agent.tls import CollectorUnreachable
 from models.mqtt import CORRELATION_BYTES, METHOD, PATH, STATUS, answer_topic, question_topic, told
@@ -101,6 +102,22 @@ async def test_a_gateway_reaches_what_is_for_gateways_and_nothing_else(
     await client.until(at)
     pseudo, _ = told(client.messages[0].properties.UserProperty)  # type: ignore[union-attr]
     assert pseudo[STATUS] == status
+
+
+@pytest.fixture
+def two_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "MOST_WAITING", 2)
+
+
+async def test_who_asks_for_commands_without_end_keeps_nobody_waiting(
+    two_may_wait: None, way: Way, client: Heard
+) -> None:
+    at, waiting = answer_topic(way.identity.gateway_id, "0a"), answer_topic(way.identity.gateway_id, "0b")
+    for _ in range(50):
+        await ask(client, way, "/gateway/v1/commands?wait_s=60", at="0b", body=bytes(1000))
+    await ask(client, way, "/gateway/v1/time")
+    await client.until(at)
+    assert client.topics.count(waiting) >= 48  # each was ended by the next; the last goes on
 
 
 async def test_who_joins_the_collectors_gets_no_turn(way: Way) -> None:
