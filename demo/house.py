@@ -92,11 +92,9 @@ async def answers(url: str, part: Part) -> None:
     async with httpx.AsyncClient(trust_env=False) as http:
         while time.monotonic() < deadline:
             part.check()
-            try:
+            with contextlib.suppress(httpx.TransportError):  # not listening yet
                 if (await http.get(url)).is_success:
                     return
-            except httpx.TransportError:
-                pass  # not listening yet
             await asyncio.sleep(0.1)
     raise PartFailed(f"the {part.name} is not ready after {_READY_WITHIN_S:g} s")
 

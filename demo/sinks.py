@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from typing import Any
@@ -28,17 +28,14 @@ class Received:
 
     async def handle_post(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of a webhook."""
-        try:
+        # A collector that is killed while it sends sends the message again.
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             fields = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
             length = int(fields["content-length"])
             self.posts.append(json.loads(await reader.readexactly(length)))
             writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
             await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the collector was killed while it sent; it sends the message again
-        finally:
-            writer.close()
 
 
 @asynccontextmanager

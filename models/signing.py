@@ -20,7 +20,7 @@ SIGNATURE_BYTES: Final = 64
 
 GatewayKey = Ed25519PublicKey | ec.EllipticCurvePublicKey
 
-_ED25519_BYTES, _P256_BYTES = 32, 65
+_P256_BYTES = 65
 _CODE_LETTERS: Final = 12  # 60 bits: nobody finds another key with the same code
 
 
@@ -40,13 +40,11 @@ def key_bytes(key: object) -> bytes:
 def key_from(data: bytes) -> GatewayKey:
     """What `key_bytes` was given. Raise KeyUnusable."""
     try:
-        if len(data) == _ED25519_BYTES:
-            return Ed25519PublicKey.from_public_bytes(data)
         if len(data) == _P256_BYTES:
             return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), data)
-    except ValueError:
-        pass
-    raise KeyUnusable("the bytes are no key of a gateway")
+        return Ed25519PublicKey.from_public_bytes(data)
+    except ValueError:  # of any other length too
+        raise KeyUnusable("the bytes are no key of a gateway") from None
 
 
 def verify(public_key: bytes, signature: bytes, data: bytes) -> None:

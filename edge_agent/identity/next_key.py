@@ -5,6 +5,7 @@ it is shown to anybody, and both take the place of the present ones in one step,
 accepted them. Until then the present ones stay in force.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +23,8 @@ NEXT: Final = "next.pem"
 def next_key(identity: Identity) -> Ed25519PrivateKey:
     """The key that a certificate is asked for; the same one again until `adopt` or `forget`."""
     path = identity.folder / NEXT_KEY
-    try:
+    with contextlib.suppress(FileNotFoundError, ValueError):  # none, or a damaged one, never shown to anybody
         return identity.lock.key_of(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        pass  # there is none, or a damaged one, which was never shown to anybody
     key = Ed25519PrivateKey.generate()
     write_durably(path, identity.lock.pem(key), mode=0o600)
     return key
