@@ -166,7 +166,8 @@ async def test_what_nobody_fetches_expires(desk: CommandDesk, store: Store, stan
 
 async def test_a_question_that_waits_is_answered_by_a_push(desk: CommandDesk) -> None:
     asking = asyncio.create_task(desk.offers("gw-1", got=(), everything=False, wait_s=30))
-    await asyncio.sleep(0.05)
+    assert await desk.offers("gw-2", got=(), everything=False, wait_s=0) == []  # the one before has looked
+    assert not asking.done()
     await desk.configurations.push(a_push())
     async with asyncio.timeout(10):
         assert len(await asking) == 1

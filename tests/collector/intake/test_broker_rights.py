@@ -145,35 +145,42 @@ async def answer_to_connect(place: Place, context: ssl.SSLContext | None) -> byt
             await writer.wait_closed()
 
 
-async def rejected(place: Place, context: ssl.SSLContext | None) -> None:
-    assert await answer_to_connect(place, context) == b""
+async def answers(place: Place, context: ssl.SSLContext | None) -> list[bytes]:
+    """To that one, and after it to a gateway of the collector."""
     known = place.context(place.gateway(OTHER))
-    assert await answer_to_connect(place, known) == bytes([CONNACK])
+    return [await answer_to_connect(place, whose) for whose in (context, known)]
+
+
+THE_GATEWAY_ALONE = [b"", bytes([CONNACK])]
+
+
+async def test_a_gateway_of_the_collector_is_let_in(place: Place) -> None:
+    assert await answers(place, place.context(place.gateway(OWN))) == [bytes([CONNACK])] * 2
 
 
 async def test_who_shows_no_certificate_gets_nowhere(place: Place) -> None:
-    await rejected(place, place.context(None))
+    assert await answers(place, place.context(None)) == THE_GATEWAY_ALONE
 
 
 async def test_a_certificate_of_another_authority_gets_nowhere(place: Place) -> None:
     other = CertificateAuthority.create(datetime.now(UTC))
-    await rejected(place, place.context(place.gateway(OWN, by=other)))
+    assert await answers(place, place.context(place.gateway(OWN, by=other))) == THE_GATEWAY_ALONE
 
 
 async def test_a_certificate_that_has_ended_gets_nowhere(place: Place) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=3000)
-    await rejected(place, place.context(place.gateway(OWN, now=long_ago)))
+    assert await answers(place, place.context(place.gateway(OWN, now=long_ago))) == THE_GATEWAY_ALONE
 
 
 async def test_the_certificate_of_a_server_makes_nobody_a_client(place: Place) -> None:
-    await rejected(place, place.context(place.home.server_certificate))
+    assert await answers(place, place.context(place.home.server_certificate)) == THE_GATEWAY_ALONE
 
 
 async def test_tls_before_1_3_gets_nowhere(place: Place) -> None:
     context = place.context(place.gateway(OWN))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    await rejected(place, context)
+    assert await answers(place, context) == THE_GATEWAY_ALONE
 
 
 async def test_without_tls_nothing_is_said(place: Place) -> None:
-    await rejected(place, None)
+    assert await answers(place, None) == THE_GATEWAY_ALONE
