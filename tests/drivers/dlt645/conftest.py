@@ -1,6 +1,6 @@
 """What the tests of the DL/T 645 driver share: a meter of bytes at the other end of a real serial port."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,9 +9,13 @@ from drivers.dlt645.driver import Dlt645Driver, make_driver
 from drivers.line import SerialLine
 from models.profile.dlt645 import Dlt645Point, Dlt645Profile, Dlt645Section
 from tests.support.clocks import VirtualClock
+from tests.support.line_drivers import LineDrivers, line, port, time
 from tests.support.scripted_line import ScriptedLine, scripted_line
 
+__all__ = ["line", "port", "time"]  # fixtures
+
 ADDRESS = "123456789012"
+Drivers = LineDrivers[Dlt645Profile, Dlt645Driver]
 
 
 def frame(control: int, data: bytes, address: str = ADDRESS) -> bytes:
@@ -57,12 +61,6 @@ async def opened() -> AsyncIterator[tuple[ScriptedLine, str]]:
 
 
 @pytest.fixture
-def port(opened: tuple[ScriptedLine, str]) -> ScriptedLine:
-    """What is at the other end of the driver's serial port."""
-    return opened[0]
-
-
-@pytest.fixture
 def meter(port: ScriptedLine) -> ByteMeter:
     """A meter that is alone on the port."""
     meter = ByteMeter()
@@ -71,43 +69,8 @@ def meter(port: ScriptedLine) -> ByteMeter:
 
 
 @pytest.fixture
-def time() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-async def line(opened: tuple[ScriptedLine, str], time: VirtualClock) -> AsyncIterator[SerialLine]:
-    line = SerialLine(opened[1], baud=115_200, parity="even", clock=time.clock)
-    yield line
-    await line.shut()
-
-
-class Drivers:
-    """Makes drivers on one line."""
-
-    def __init__(self, line: SerialLine, time: VirtualClock) -> None:
-        self._line, self._time = line, time
-
-    def __call__(
-        self,
-        profile: Dlt645Profile,
-        address: str = ADDRESS,
-        parameters: Mapping[str, float] | None = None,
-        device_id: str = "meter",
-    ) -> Dlt645Driver:
-        return make_driver(
-            device_id=device_id,
-            profile=profile,
-            address=address,
-            line=self._line,
-            parameters=parameters or {},
-            clock=self._time.clock,
-        )
-
-
-@pytest.fixture
 def drivers(line: SerialLine, time: VirtualClock) -> Drivers:
-    return Drivers(line, time)
+    return LineDrivers(make_driver, ADDRESS, line, time)
 
 
 def a_point(name: str, di: int, length: int = 2, **more: Any) -> Dlt645Point:

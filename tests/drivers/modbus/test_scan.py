@@ -214,9 +214,12 @@ async def test_a_link_that_cannot_be_opened_is_said() -> None:
 
 
 async def test_hosts_with_the_port_open_are_found_in_order() -> None:
+    left = asyncio.Semaphore(0)
+
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        left.release()
 
     one = await asyncio.start_server(accept, "127.0.0.3", 0)
     port = one.sockets[0].getsockname()[1]
@@ -224,7 +227,9 @@ async def test_hosts_with_the_port_open_are_found_in_order() -> None:
     said: list[Progress] = []
     async with one, two:
         found = await scan_hosts(ipaddress.ip_network("127.0.0.0/29"), port, on_progress=said.append)
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            for _ in found:
+                await left.acquire()
     assert [(host.host, host.port) for host in found] == [("127.0.0.1", port), ("127.0.0.3", port)]
     assert isinstance(found[0], OpenHost)
     assert [progress.done for progress in said] == [1, 2, 3, 4, 5, 6]
