@@ -1,62 +1,25 @@
 """docs/configuration.md does what it says, typed as it stands, at ports that are free here."""
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
-TEXT = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
-PORTS = ("8443", "5020", "9464")
+from tests.support.pages import at_free_ports, blocks, by_block, marked, page, patient, replaced, typed
 
 
 def script() -> str:
     """As a person types it, who gives what is started its time."""
-    typed = "\n".join(f"echo BLOCK\n{block}" for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL))
-    typed = typed.replace(
-        "init gateway\n", "init gateway\nsed -i 's/port: 9464/port: 0/' gateway/gateway.yaml\n"
-    )
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    for probe, port in zip(probes, PORTS, strict=True):
-        typed = typed.replace(port, str(probe.getsockname()[1]))
-        probe.close()
-    typed = typed.replace(
-        "init gateway\n", f"init gateway\nsed -i s/5020/{_port(typed)}/ gateway/gateway.yaml\n"
-    )
-    until_it_speaks = "while ! [ -s started ]; do kill -0 $! || exit 1; sleep 0.1; done"
-    typed = re.sub(
-        r"^(.*) &$", rf"rm -f started\n\1 > started 2>&1 &\n{until_it_speaks}", typed, flags=re.MULTILINE
-    )
-    told = "until collector config show $GATEWAY > /dev/null; do sleep 0.1; done\n"
-    return typed.replace("collector config show", told + "collector config show", 1)
-
-
-def _port(typed: str) -> str:
-    found = re.search(r"--port (\d+)", typed)
-    assert found
-    return found[1]
+    commands = at_free_ports(marked(blocks(page("docs/configuration.md"))), "8443", "5020")
+    [meter] = re.findall(r"--port (\d+)", commands)
+    made = "init gateway\n"
+    commands = replaced(commands, made, f"{made}sed -i s/5020/{meter}/ gateway/gateway.yaml\n")
+    shown = "collector config show"
+    assert shown in commands
+    told = f"until {shown} $GATEWAY > /dev/null; do sleep 0.1; done\n"
+    return patient(commands).replace(shown, told + shown, 1)
 
 
 def test_the_commands_of_the_page_change_a_gateway_and_take_it_back(tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    shell = subprocess.Popen(
-        ["bash", "-c", "set -eu\n" + script()],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = shell.communicate(timeout=120)
-    finally:
-        os.killpg(shell.pid, signal.SIGTERM)
-        shell.wait()
-    assert shell.returncode == 0, said
-    _, _, on_site, history, allowed, collector = said.split("BLOCK\n")
+    _, on_site, history, allowed, collector = by_block(typed(script(), tmp_path))
     assert "+    period_s: 5 " in on_site
     assert "Version 2 is active.\n  changed: meter-01" in on_site
     assert "the meter is to be watched" in history

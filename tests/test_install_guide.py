@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import zipfile
@@ -13,35 +12,16 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-GUIDE = (ROOT / "docs" / "install.md").read_text()
+from tests.support.pages import HEALTH, ROOT, blocks, environment, free_ports, page, replaced, typed
+
+GUIDE = page("docs/install.md")
 ALLOW_PUSH = "etc/systemd/system/gatehouse-edge-agent.service.d/allow-push.conf"
-SAMPLE_METER, SAMPLE_PAGE = "port: 5020", "port: 9464"
-
-
-def blocks(where: str) -> str:
-    """What is typed at the collector, or at the gateway."""
-    return "\n".join(re.findall(rf"```sh {where}\n(.*?)```", GUIDE, re.DOTALL))
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as servers:
-        opened = [servers.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in opened]
-
-
-def typed(text: str, folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        ["bash", "-euxc", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @contextlib.contextmanager
-def running(words: list[str], folder: Path, environment: dict[str, str], *, until: str) -> Iterator[None]:
+def running(words: list[str], folder: Path, *, until: str) -> Iterator[None]:
     with subprocess.Popen(
-        words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         heard = []
@@ -58,39 +38,33 @@ def running(words: list[str], folder: Path, environment: dict[str, str], *, unti
             process.stdout.read()
 
 
-def test_the_commands_of_the_guide_lead_to_a_reading_in_the_collector(tmp_path: Path) -> None:
-    meter, page, collector = free_ports(3)
+def test_the_commands_of_the_guide_lead_to_a_reading_in_the_collector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter, health, collector = free_ports(3)
     config = tmp_path / "etc" / "gateway.yaml"
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "GATEHOUSE_GATEWAY_CONFIG": str(config),  # as the installed command has it
-    }
-    environment.pop("HTTPS_PROXY", None)
-    init = f"edge-agent init {config.parent} --state-dir {tmp_path / 'var'}"
-    typed(init, tmp_path, environment)
-    text = config.read_text()
-    assert SAMPLE_METER in text
-    assert SAMPLE_PAGE in text
-    config.write_text(text.replace(SAMPLE_METER, f"port: {meter}").replace(SAMPLE_PAGE, f"port: {page}"))
-    at_collector = blocks("collector").replace("collector.example:8443", f"localhost:{collector}")
-    typed(at_collector, tmp_path, environment)
-    at_gateway = blocks("gateway").splitlines()
+    monkeypatch.setenv("GATEHOUSE_GATEWAY_CONFIG", str(config))  # as the installed command has it
+    typed(f"edge-agent init {config.parent} --state-dir {tmp_path / 'var'}", tmp_path)
+    text = replaced(config.read_text(), "port: 5020", f"port: {meter}")
+    config.write_text(replaced(text, f"port: {HEALTH}", f"port: {health}"))
+    at_collector = "\n".join(blocks(GUIDE, "sh collector"))
+    typed(replaced(at_collector, "collector.example:8443", f"localhost:{collector}"), tmp_path)
+    at_gateway = "\n".join(blocks(GUIDE, "sh gateway")).splitlines()
     assert [line.split()[1] for line in at_gateway if line] == ["check", "read", "enroll", "status", "doctor"]
     simulator = ["simulators", "modbus", "--profile", "eastron-sdm630", "--port", str(meter), "--unit", "1"]
     with (
-        running(simulator, tmp_path, environment, until="eastron-sdm630"),
-        running(["collector", "serve"], tmp_path, environment, until="http"),
+        running(simulator, tmp_path, until="eastron-sdm630"),
+        running(["collector", "serve"], tmp_path, until="http"),
     ):
         first = [line for line in at_gateway if line and line.split()[1] in ("check", "read", "enroll")]
-        said = typed("\n".join(first), tmp_path, environment)
+        said = typed("\n".join(first), tmp_path)
         assert "voltage_l1_v" in said
         assert "Enrolled as gw-" in said
-        with running(["edge-agent", "launch"], tmp_path, environment, until="/status"):
+        with running(["edge-agent", "launch"], tmp_path, until="/status"):
             ask = "until edge-agent status --json | grep -q '\"last_receipt_ms\": [1-9]'; do sleep 0.2; done"
-            typed(ask, tmp_path, environment)
-            assert "answers" in typed("edge-agent doctor || [ $? = 1 ]", tmp_path, environment)
-            assert "meter-01" in typed("edge-agent status", tmp_path, environment)
+            typed(ask, tmp_path)
+            assert "answers" in typed("edge-agent doctor || [ $? = 1 ]", tmp_path)
+            assert "meter-01" in typed("edge-agent status", tmp_path)
 
 
 @pytest.fixture(scope="module")
