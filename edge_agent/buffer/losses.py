@@ -8,6 +8,7 @@ import aiosqlite
 
 from edge_agent.buffer.outboxes import OutboxState, note_lost
 from edge_agent.buffer.rows import StoredBlock, delete_block, rewrite_block
+from edge_agent.buffer.spans import Spans
 from models.at_rest import AtRest
 from models.reading import Item, Reading
 
@@ -37,6 +38,11 @@ class Lost:
         if times:
             self.from_ms = min(times) if self.from_ms is None else min(self.from_ms, *times)
             self.to_ms = max(times) if self.to_ms is None else max(self.to_ms, *times)
+
+    def note_numbers(self, numbers: Spans) -> None:
+        """Their items are lost, and nobody can say any more what they were."""
+        for first, last in numbers:
+            self.note(first, last, [])
 
     def facts(self) -> dict[str, object]:
         """The data of the event `buffer.gap`."""

@@ -13,6 +13,7 @@ from edge_agent.buffer.core import Core
 from edge_agent.buffer.losses import Lost, drop_damaged
 from edge_agent.buffer.outboxes import OutboxState
 from edge_agent.buffer.room import forget_delivered
+from edge_agent.buffer.spans import Spans
 from models.reading import Item
 
 T = TypeVar("T")
@@ -70,7 +71,12 @@ class SqliteOutbox:
         await self._change(work, sealed=0)
 
     async def withdraw(self, number: int) -> None:
-        await self._change(lambda connection: outboxes.withdraw_batch(connection, number, self._state))
+        async def work(connection: aiosqlite.Connection) -> None:
+            await _tell_lost(
+                self._core, connection, await outboxes.withdraw_batch(connection, number, self._state)
+            )
+
+        await self._change(work)
 
     async def refuse(self, seq: int, reason: str) -> None:
         async def work(connection: aiosqlite.Connection) -> None:
@@ -236,7 +242,7 @@ class SqliteOutbox:
 
 async def begin_epoch(core: Core, connection: aiosqlite.Connection, state: OutboxState, reason: str) -> None:
     """A new epoch for one collector, with the event that tells it so, and which numbers it is not sent."""
-    await outboxes.begin_epoch(connection, state)
+    await _tell_lost(core, connection, await outboxes.begin_epoch(connection, state))
     sent = outboxes.settled(state)
     not_sent = [list(span) for span in sent][: outboxes.MOST_SPANS_TOLD]
     facts = {
@@ -247,3 +253,10 @@ async def begin_epoch(core: Core, connection: aiosqlite.Connection, state: Outbo
         "not_sent": not_sent,
     }
     await core.tell(connection, "buffer.epoch-began", facts)
+
+
+async def _tell_lost(core: Core, connection: aiosqlite.Connection, numbers: Spans) -> None:
+    if numbers:
+        lost = Lost("damaged")
+        lost.note_numbers(numbers)
+        await core.tell(connection, "buffer.gap", lost.facts())

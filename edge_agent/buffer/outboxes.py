@@ -13,7 +13,7 @@ import aiosqlite
 from edge_agent.buffer.contract import Batch, Counts, OutOfOrder
 from edge_agent.buffer.database import RowsBroken, bytes_used, scalar
 from edge_agent.buffer.rows import delete_between, split_block_after
-from edge_agent.buffer.spans import Spans
+from edge_agent.buffer.spans import Span, Spans
 from models.at_rest import AtRest
 from models.envelope import FIRST_PREVIOUS
 
@@ -211,13 +211,17 @@ async def deliver_batch(
         await delete_between(connection, free)
 
 
-async def withdraw_batch(connection: aiosqlite.Connection, number: int, state: OutboxState) -> None:
-    """An older one than the newest stays as a link of the chain, without its bytes."""
+async def withdraw_batch(connection: aiosqlite.Connection, number: int, state: OutboxState) -> Spans:
+    """An older one than the newest stays as a link of the chain, without its bytes.
+
+    Returns the numbers whose items are lost: they were damaged on disk, and were in this batch alone.
+    """
     rows = await connection.execute_fetchall(
-        "SELECT first_seq, count FROM batch WHERE collector = ? AND number = ? AND state = 'pending'",
+        "SELECT first_seq, count, items FROM batch WHERE collector = ? AND number = ? AND state = 'pending'",
         (state.id, number),
     )
-    for first_seq, count in rows:
+    lost = Spans()
+    for first_seq, count, items in rows:
         if number == state.number:
             await connection.execute_insert(
                 "DELETE FROM batch WHERE collector = ? AND number = ?", (state.id, number)
@@ -230,19 +234,52 @@ async def withdraw_batch(connection: aiosqlite.Connection, number: int, state: O
             )
         last_seq = first_seq + count - 1
         await claim(connection, state.id, state.claimed.minus(first_seq, last_seq))
-        await _set_refused_open(connection, state, first_seq, last_seq, is_open=True)
+        lost = await _free(connection, state, first_seq, last_seq, items)
+    return lost
 
 
-async def begin_epoch(connection: aiosqlite.Connection, state: OutboxState) -> None:
-    """Put all that is not delivered in no batch again, and number batches from 1, under a new epoch."""
+async def begin_epoch(connection: aiosqlite.Connection, state: OutboxState) -> Spans:
+    """Put all that is not delivered in no batch again, and number batches from 1, under a new epoch.
+
+    Returns what `withdraw_batch` does.
+    """
     await claim(connection, state.id, settled(state))
-    for span in state.under_way:
-        await _set_refused_open(connection, state, *span, is_open=True)
+    lost: list[Span] = []
+    for first, last, items in await connection.execute_fetchall(
+        "SELECT first_seq, first_seq + count - 1, items FROM batch WHERE collector = ? AND state = 'pending'",
+        (state.id,),
+    ):
+        lost += await _free(connection, state, first, last, items)
     await connection.execute_insert("DELETE FROM batch WHERE collector = ?", (state.id,))
     await connection.execute_insert(
         "UPDATE collector SET epoch = randomblob(16), epoch_first = ? WHERE id = ?",
         (await last_seq(connection) + 1, state.id),
     )
+    return Spans(lost)
+
+
+async def _free(
+    connection: aiosqlite.Connection, state: OutboxState, first_seq: int, last_seq: int, items: int
+) -> Spans:
+    """Let the items of a batch be in none; which numbers are in no block any more. These count as dropped."""
+    blocks = list(
+        await connection.execute_fetchall(
+            "SELECT first_seq, count, holes FROM block WHERE first_seq BETWEEN ? AND ?", (first_seq, last_seq)
+        )
+    )
+    lost = Spans([(first_seq, last_seq)])
+    for first, count, _ in blocks:
+        lost = lost.minus(first, first + count - 1)
+        await _set_refused_open(connection, state, first, first + count - 1, is_open=True)
+    if lost:
+        refused = await scalar(
+            connection,
+            "SELECT count(*) FROM refused WHERE collector = ? AND is_open AND seq BETWEEN ? AND ?",
+            (state.id, first_seq, last_seq),
+        )
+        here = sum(count - holes for _, count, holes in blocks) - refused
+        await count_up(connection, state.id, dropped=items - here)
+    return lost
 
 
 async def refuse_item(

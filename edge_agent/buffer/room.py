@@ -65,14 +65,16 @@ async def make_room(
             break
         if await forget_delivered(connection):
             continue
-        if await _withdraw_oldest(connection, states):
+        if await _withdraw_oldest(connection, states, losses["damaged"]):
             break  # what is in a batch has changed: go on with the next append
         if not await _make_room_once(connection, states, at_rest, losses):
             break
     return [lost for lost in losses.values() if lost.first_seq]
 
 
-async def _withdraw_oldest(connection: aiosqlite.Connection, states: Sequence[OutboxState]) -> int:
+async def _withdraw_oldest(
+    connection: aiosqlite.Connection, states: Sequence[OutboxState], damaged: Lost
+) -> int:
     """Give up the envelopes that have waited longest, where more wait than a network has under way."""
     rows = await connection.execute_fetchall(
         "SELECT collector, number FROM batch AS old WHERE state = 'pending' AND "
@@ -85,7 +87,7 @@ async def _withdraw_oldest(connection: aiosqlite.Connection, states: Sequence[Ou
     for collector, number in waiting:
         now = await load_outboxes(connection, unsealed)  # each changes what is claimed
         [state] = [each for each in now.values() if each.id == collector]
-        await withdraw_batch(connection, number, state)
+        damaged.note_numbers(await withdraw_batch(connection, number, state))
     return len(waiting)
 
 

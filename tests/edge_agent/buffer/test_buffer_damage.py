@@ -183,6 +183,29 @@ async def test_a_damaged_block_costs_its_readings_alone_and_is_told_of(
         assert counts.dropped == 200
 
 
+@pytest.mark.parametrize("how", ["withdrawn", "new-epoch"])
+async def test_items_that_were_in_a_batch_alone_are_told_of_when_the_batch_is_taken_back(
+    tmp_path: Path, clock: VirtualClock, sealer: Sealer, how: str
+) -> None:
+    path = tmp_path / "buffer.db"
+    await filled(path, clock, appends=2)
+    async with await open_at(path, clock) as buffer:
+        await sealer.store_next(await buffer.outbox("main"), 200)
+    with contextlib.closing(sqlite3.connect(path)) as changer:
+        changer.execute("UPDATE block SET data = zeroblob(length(data)) WHERE first_seq = 1")
+        changer.commit()
+    async with await open_at(path, clock) as buffer:
+        outbox = await buffer.outbox("main")
+        await buffer.look_through()
+        assert (await outbox.counts()).dropped == 0  # the envelope still has them
+        await (outbox.withdraw(1) if how == "withdrawn" else outbox.begin_epoch())
+        counts = await outbox.counts()
+        assert (counts.dropped, counts.conserved) == (200, True)
+        sent = await drain(outbox, sealer)
+        gaps = [item for item in sent if isinstance(item, Event) and item.kind == "buffer.gap"]
+        assert {(gap.data["first_seq"], gap.data["last_seq"]) for gap in gaps} == {(1, 200)}
+
+
 async def test_an_append_that_the_disk_refuses_stores_nothing_and_can_be_repeated(
     tmp_path: Path, clock: VirtualClock, sealer: Sealer
 ) -> None:
