@@ -25,6 +25,8 @@ LOST: Final = "buffer.gap"
 BEGAN: Final = "buffer.epoch-began"
 """The event by which it reports a new epoch, with the numbers that it is not going to send under it."""
 
+MOST_RANGES: Final = 1000  # of them in one event: each costs a look, while everybody else waits
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedBatch:
@@ -213,7 +215,11 @@ def _not_to_come(event: Event, gateway_id: str) -> list[tuple[object, object]]:
     if event.kind == BEGAN and event.data.get("gateway_id") == gateway_id:
         ranges = event.data.get("not_sent")
         if isinstance(ranges, list):
-            return [(said[0], said[1]) for said in ranges if isinstance(said, list) and len(said) == 2]
+            return [
+                (said[0], said[1])
+                for said in ranges[:MOST_RANGES]
+                if isinstance(said, list) and len(said) == 2
+            ]
     return []
 
 

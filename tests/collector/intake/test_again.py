@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.intake.batch import MOST_RANGES
 from collector.intake.service import Intake
 from models.reading import Event, Item
 from models.times import DAY_MS
@@ -125,3 +126,15 @@ async def test_what_an_epoch_says_it_will_not_send_is_not_asked_for(intake: Inta
     sender.number = 5
     receipt = await intake.accept(sender.seal([began, foreign]).body, sender.gateway_id)
     assert receipt.missing == [(3, 3)]
+
+
+async def test_more_ranges_than_any_gateway_names_are_not_looked_at(
+    intake: Intake, sender: Sender, rows: Rows
+) -> None:
+    sender.next_seq, sender.number = 2 * MOST_RANGES + 5, 5
+    ranges = [[2 * n + 1, 2 * n + 1] for n in range(MOST_RANGES + 1)]
+    began = an_event(
+        "buffer.epoch-began", reason="numbers-taken", not_sent=ranges, gateway_id=sender.gateway_id
+    )
+    await intake.accept(sender.seal([began]).body, sender.gateway_id)
+    assert rows("SELECT count(*) FROM sequence_gap WHERE lost = 1") == [MOST_RANGES]
