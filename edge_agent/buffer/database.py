@@ -200,6 +200,7 @@ class Database:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # who is where, and when
             self._take_lock()
+            self._make_file()
             aside = None
             try:
                 if self._is_surely_broken:
@@ -269,6 +270,10 @@ class Database:
                 await connection.close()
         finally:
             self._free_lock()
+
+    def _make_file(self) -> None:
+        """For its owner alone to read, so that its log is as well. Raise OSError where SQLite could not."""
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
     def _take_lock(self) -> None:
         if self._lock is not None:

@@ -1,6 +1,7 @@
 """A file or disk that fails costs as little as it can, and never keeps the gateway from starting."""
 
 import contextlib
+import os
 import random
 import resource
 import sqlite3
@@ -117,6 +118,22 @@ async def test_a_store_of_a_newer_agent_is_left_alone(tmp_path: Path, clock: Vir
     with pytest.raises(BufferOfAnotherVersion, match="newer edge-agent"):
         await open_at(path, clock)
     assert path.read_bytes() == before
+
+
+async def test_a_folder_in_its_place_is_told_and_left_alone(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "buffer.db"
+    path.mkdir()
+    with pytest.raises(BufferUnavailable, match="Is a directory"):
+        await open_at(path, clock)
+    assert path.is_dir()
+
+
+async def test_what_is_kept_is_for_its_owner_alone_to_read(tmp_path: Path, clock: VirtualClock) -> None:
+    async with await open_at(tmp_path / "buffer.db", clock) as buffer:
+        await buffer.append([a_reading()])
+        modes = {file.name: file.stat().st_mode & 0o777 for file in os.scandir(tmp_path)}
+    names = ("buffer.db", "buffer.db-shm", "buffer.db-wal", "buffer.db.lock")
+    assert modes == dict.fromkeys(names, 0o600)
 
 
 async def test_a_store_that_is_in_use_is_not_opened_twice(tmp_path: Path, clock: VirtualClock) -> None:
