@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from edge_agent.boots import is_provisional
 from edge_agent.commands.answer import Answer, table
 from edge_agent.config import load_config
 from edge_agent.config.bundle import places_in, read_bundle
@@ -17,6 +18,7 @@ from models.errors import NeedsAHuman
 from models.times import utc_text
 
 _SHORT = 12  # characters of a digest that people compare
+_NO_TIME = "before the time was known"
 
 
 class NotLoaded(NeedsAHuman):
@@ -45,7 +47,7 @@ def check(path: Path, file: Path | None) -> Answer:
 def history(path: Path) -> Answer:
     """The newest first."""
     versions = _versions(path).all()[::-1]
-    rows = [[str(v.number), utc_text(v.at_ms), _who(v), v.digest[:_SHORT], v.why] for v in versions]
+    rows = [[str(v.number), _since(v) or _NO_TIME, _who(v), v.digest[:_SHORT], v.why] for v in versions]
     text = table(["VERSION", "ACTIVE SINCE", "BY", "DIGEST", "WHY"], rows)
     return Answer(
         [_facts(v) for v in versions], text if versions else "No version yet: the agent keeps them."
@@ -60,7 +62,7 @@ def show(path: Path, number: int | None, only: str | None) -> Answer:
         if only not in files:
             raise NoSuchVersion(f"version {version.number} has no file {only!r}; it has {', '.join(files)}")
         return Answer(_facts(version) | {"files": {only: files[only]}}, files[only].rstrip("\n"))
-    told = [f"# version {version.number}, {utc_text(version.at_ms)}, {_who(version)}"]
+    told = [f"# version {version.number}, {_since(version) or _NO_TIME}, {_who(version)}"]
     for name, text in files.items():
         told += [f"# --- {name}", text.rstrip("\n")]
     return Answer(_facts(version) | {"files": files}, "\n".join(told))
@@ -177,6 +179,11 @@ def _before(known: list[Version], now: dict[str, bytes]) -> Version:
     raise NoSuchVersion("there is no earlier version to go back to; see: edge-agent config history")
 
 
+def _since(version: Version) -> str | None:
+    """None for one that became active before the gateway knew the time."""
+    return None if is_provisional(version.at_ms) else utc_text(version.at_ms)
+
+
 def _who(version: Version) -> str:
     return f"collector {version.collector}, {version.by}" if version.origin == "collector" else version.by
 
@@ -185,7 +192,7 @@ def _facts(version: Version) -> dict[str, Any]:
     return {
         "version": version.number,
         "digest": version.digest,
-        "at": utc_text(version.at_ms),
+        "at": _since(version),
         "origin": version.origin,
         "by": version.by,
         "why": version.why,

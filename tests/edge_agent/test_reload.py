@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_agent.app import run_agent
+from edge_agent.boots import BOOT_MS
 from edge_agent.cli import app
 from edge_agent.config import load_config
 from edge_agent.config.versions import Version, Versions
@@ -201,7 +202,9 @@ async def test_a_file_is_checked_with_what_stands_beside_the_configuration(
 
 
 def keep(state: Path, files: dict[str, bytes]) -> None:
-    Versions(state).keep(Version(digest=digest_of(files), at_ms=1, origin="on-site", by="li", files=files))
+    Versions(state).keep(
+        Version(digest=digest_of(files), at_ms=BOOT_MS, origin="on-site", by="li", files=files)
+    )
 
 
 async def test_a_rollback_without_an_agent_is_what_the_next_one_begins_with(gateway: Gateway) -> None:
@@ -210,6 +213,8 @@ async def test_a_rollback_without_an_agent_is_what_the_next_one_begins_with(gate
     keep(state, {"gateway.yaml": first})
     gateway.write(*NAMED)
     keep(state, {"gateway.yaml": gateway.file.read_bytes()})
+    code, told = await gateway.typed("config", "history")
+    assert [each["at"] for each in told] == [None, None]  # the time was not known
     code, told = await gateway.typed("config", "rollback", "1")
     assert (code, told) == (0, {"restored": 1, "running": False})
     assert gateway.file.read_bytes() == first
