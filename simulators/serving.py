@@ -54,6 +54,8 @@ class Failing:
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, trace: object) -> None:
         if not isinstance(err, GatehouseError | OSError):
             return
+        if isinstance(err, BrokenPipeError):  # whoever reads has enough, as `head` has: typer ends it quietly
+            return
         if self._as_json:
             typer.echo(msgspec.json.encode({"error": str(err)}))
         else:

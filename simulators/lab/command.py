@@ -29,6 +29,8 @@ faults = typer.Typer(no_args_is_help=True, help="Plan a bad time from a seed, an
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for each fault.")]
 
+_HIGHEST_PORT = 65535
+
 
 @faults.command()
 def kinds(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
@@ -86,7 +88,7 @@ def replay(
     with Failing(as_json):
         planned = read_trace(trace)
         commands = {"collector": collector, "agent": agent, "broker": broker}
-        given = {name: shlex.split(command) for name, command in commands.items() if command}
+        given = {name: _words(name, command) for name, command in commands.items() if command}
         if not (given or net or disk or clock):
             raise typer.BadParameter("name what it is to happen to: --network, --agent, --disk, …")
         asyncio.run(_replay(planned, net, given, disk, clock, speed, as_json=as_json))
@@ -158,9 +160,20 @@ class _Later:
         self._tasks.append(asyncio.ensure_future(work))
 
 
+def _words(name: str, command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as err:
+        raise typer.BadParameter(f"{str(err).lower()} in {command!r}", param_hint=f"--{name}") from None
+
+
 def _addresses(text: str) -> tuple[int, str, int]:
     port, _, far = text.partition("=")
     host, _, far_port = far.rpartition(":")
-    if not (port.isdecimal() and host and far_port.isdecimal()):
+    if not (host and _is_port(port) and _is_port(far_port)):
         raise typer.BadParameter(f"'{text}' is not PORT=HOST:PORT, such as 9443=127.0.0.1:8443")
     return int(port), host, int(far_port)
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and int(text) <= _HIGHEST_PORT

@@ -202,12 +202,39 @@ def test_what_cannot_be_planned_or_played_is_told_with_exit_code_1(arguments: li
     assert told in result.stderr
 
 
-def test_a_replay_that_concerns_nobody_is_a_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param([], "--network", id="nobody"),
+        pytest.param(["--network", "65536=127.0.0.1:1"], "PORT=HOST:PORT", id="no such port here"),
+        pytest.param(["--network", "0=127.0.0.1:65536"], "PORT=HOST:PORT", id="no such port there"),
+        pytest.param(["--agent", "edge-agent 'run"], "no closing quotation", id="half a command"),
+    ],
+)
+def test_a_replay_to_nobody_who_can_be_is_a_mistake(tmp_path: Path, arguments: list[str], told: str) -> None:
     trace = tmp_path / "trace.jsonl"
     trace.write_text('{"trace":1,"seed":1,"duration_ms":1,"mix":"soak"}')
-    result = CliRunner().invoke(app, ["faults", "replay", str(trace)])
+    result = CliRunner().invoke(app, ["faults", "replay", str(trace), *arguments])
     assert result.exit_code == 2
-    assert "--network" in result.stderr
+    assert told in result.stderr
+
+
+def test_a_timetable_of_which_only_the_head_is_read_ends_without_a_word() -> None:
+    command = [
+        str(Path(sys.executable).parent / "simulators"),
+        "faults",
+        "plan",
+        "--seed",
+        "7",
+        "--duration",
+        "700d",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b'{"trace":1')
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_every_kind_of_fault_is_listed_with_what_it_does() -> None:
