@@ -185,8 +185,12 @@ class _Done:
     def text(self) -> str:
         facts = self.facts()
         lines = [
-            f"{self.file}: {facts['delivered']} batches are delivered; of {facts['known']} more it was "
-            "known, or they are not under way"
+            f"{self.file}: {facts['delivered']} batches are delivered"
+            + (
+                f"; of {facts['known']} more it was known, or they are not under way"
+                if facts["known"]
+                else ""
+            )
         ]
         refused: list[str] = facts["refused"]
         lines += [f"  Refused: {text}" for text in refused[:MOST_TOLD]]
