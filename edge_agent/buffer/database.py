@@ -99,7 +99,7 @@ CREATE TABLE refused (
     id INTEGER PRIMARY KEY,
     collector INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    is_open INTEGER NOT NULL,
+    place TEXT NOT NULL CHECK (place IN ('open', 'batch', 'gone')),
     refused_ms INTEGER NOT NULL,
     reason TEXT NOT NULL,
     item BLOB NOT NULL

@@ -65,7 +65,7 @@ class SqliteOutbox:
             oldest_ms = now_ms - self._retention_ms
             await forget_delivered(connection, before_ms=oldest_ms)
             await connection.execute_insert(
-                "DELETE FROM refused WHERE NOT is_open AND refused_ms < ?", (oldest_ms,)
+                "DELETE FROM refused WHERE place <> 'open' AND refused_ms < ?", (oldest_ms,)
             )
 
         await self._change(work, sealed=0)
@@ -100,7 +100,7 @@ class SqliteOutbox:
         return await self._find_batches(
             "state = 'delivered' AND first_seq + count > ? AND first_seq BETWEEN "
             "coalesce((SELECT max(first_seq) FROM batch AS other WHERE other.collector = batch.collector "
-            "AND first_seq <= ?), 0) AND ? ORDER BY number LIMIT ?",
+            "AND other.state = 'delivered' AND first_seq <= ?), 0) AND ? ORDER BY number LIMIT ?",
             first_seq,
             first_seq,
             last_seq,
@@ -243,14 +243,13 @@ class SqliteOutbox:
 async def begin_epoch(core: Core, connection: aiosqlite.Connection, state: OutboxState, reason: str) -> None:
     """A new epoch for one collector, with the event that tells it so, and which numbers it is not sent."""
     await _tell_lost(core, connection, await outboxes.begin_epoch(connection, state))
-    sent = outboxes.settled(state)
-    not_sent = [list(span) for span in sent][: outboxes.MOST_SPANS_TOLD]
+    not_sent = Spans([*outboxes.settled(state), *await outboxes.empty_between(connection)])
     facts = {
         "reason": reason,
         "collector": state.name,
         "gateway_id": state.gateway_id,
         "epoch_before": state.epoch.hex(),
-        "not_sent": not_sent,
+        "not_sent": [list(span) for span in not_sent][: outboxes.MOST_SPANS_TOLD],
     }
     await core.tell(connection, "buffer.epoch-began", facts)
 

@@ -21,6 +21,11 @@ MOST_SPANS_TOLD: Final = 1000
 
 _BATCH: Final = "number, first_seq, count, items, key_id, body, digest"
 _BATCH_TYPES: Final = [int, int, int, int, bytes, bytes, bytes]
+_BETWEEN: Final = """
+SELECT free, next - 1 FROM (
+    SELECT first_seq + count AS free, lead(first_seq) OVER (ORDER BY first_seq) AS next FROM block
+) WHERE next > free LIMIT ?
+"""
 _LAST_SEQ: Final = """
 SELECT max(
     coalesce((SELECT first_seq + count - 1 FROM block ORDER BY first_seq DESC LIMIT 1), 0),
@@ -88,7 +93,7 @@ async def _load(
         number,
     )
     refused = await connection.execute_fetchall(
-        "SELECT seq FROM refused WHERE collector = ? AND is_open", (number,)
+        "SELECT seq FROM refused WHERE collector = ? AND place = 'open'", (number,)
     )
     numbers = frozenset(seq for (seq,) in refused)
     if unsealed is None:
@@ -184,7 +189,7 @@ async def store_batch(
         ),
     )  # fmt: skip
     await claim(connection, state.id, state.claimed.plus(batch.first_seq, batch.last_seq))
-    await _set_refused_open(connection, state, batch.first_seq, batch.last_seq, is_open=False)
+    await _move_refused(connection, state, batch.first_seq, batch.last_seq, "open", "batch")
 
 
 async def deliver_batch(
@@ -270,11 +275,11 @@ async def _free(
     lost = Spans([(first_seq, last_seq)])
     for first, count, _ in blocks:
         lost = lost.minus(first, first + count - 1)
-        await _set_refused_open(connection, state, first, first + count - 1, is_open=True)
+        await _move_refused(connection, state, first, first + count - 1, "batch", "open")
     if lost:
         refused = await scalar(
             connection,
-            "SELECT count(*) FROM refused WHERE collector = ? AND is_open AND seq BETWEEN ? AND ?",
+            "SELECT count(*) FROM refused WHERE collector = ? AND place = 'open' AND seq BETWEEN ? AND ?",
             (state.id, first_seq, last_seq),
         )
         here = sum(count - holes for _, count, holes in blocks) - refused
@@ -287,7 +292,8 @@ async def refuse_item(
 ) -> None:
     """`item` as the table keeps it, encrypted."""
     await connection.execute_insert(
-        "INSERT INTO refused (collector, seq, is_open, refused_ms, reason, item) VALUES (?, ?, 1, ?, ?, ?)",
+        "INSERT INTO refused (collector, seq, place, refused_ms, reason, item) "
+        "VALUES (?, ?, 'open', ?, ?, ?)",
         (state.id, seq, now_ms, reason, item),
     )
     await count_up(connection, state.id, quarantined=1)
@@ -302,7 +308,7 @@ async def note_lost(
             gone = [seq for seq in numbers if seq in state.refused]
             await count_up(connection, state.id, dropped=len(numbers) - len(gone))
             for seq in gone:
-                await _set_refused_open(connection, state, seq, seq, is_open=False)
+                await _move_refused(connection, state, seq, seq, "open", "gone")
 
 
 async def count_up(
@@ -337,13 +343,20 @@ async def claim(connection: aiosqlite.Connection, collector: int, claimed: Spans
         )
 
 
-async def _set_refused_open(
-    connection: aiosqlite.Connection, state: OutboxState, first_seq: int, last_seq: int, *, is_open: bool
+async def _move_refused(
+    connection: aiosqlite.Connection, state: OutboxState, first_seq: int, last_seq: int, here: str, there: str
 ) -> None:
+    """Note of refused items that they are in no batch (open), a hole of one (batch), or lost (gone)."""
     await connection.execute_insert(
-        "UPDATE refused SET is_open = ? WHERE collector = ? AND seq BETWEEN ? AND ?",
-        (int(is_open), state.id, first_seq, last_seq),
+        "UPDATE refused SET place = ? WHERE collector = ? AND place = ? AND seq BETWEEN ? AND ?",
+        (there, state.id, here, first_seq, last_seq),
     )
+
+
+async def empty_between(connection: aiosqlite.Connection) -> Spans:
+    """Numbers between blocks, which are in none: at most `MOST_SPANS_TOLD` ranges of them."""
+    found = await connection.execute_fetchall(_BETWEEN, (MOST_SPANS_TOLD,))
+    return Spans([(first, last) for first, last in found])
 
 
 async def _present(connection: aiosqlite.Connection, without: Spans) -> int:

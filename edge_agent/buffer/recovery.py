@@ -157,7 +157,9 @@ class Recovery:
                 claimed[kept.id] = claimed[kept.id].without(free.without(kept.in_batches))
         for other in claimed.keys() - self._kept_ids:  # it began without knowing of these
             claimed[other] = claimed[other].without(free)
-        for first, last in free:
+        # An old copy of a block may not know where batches have ended since.
+        ends = [*claimed.values(), *(kept.in_batches for kept in self._found.collectors)]
+        for first, last in free.cut_at(ends):
             items = block.items[first - block.first_seq : last - block.first_seq + 1]
             await insert_items(
                 connection, items, first, block.stored_ms, self._at_rest, thinned=block.thinned
@@ -167,17 +169,18 @@ class Recovery:
     async def _bring_refused(
         self, connection: aiosqlite.Connection, row: Values, states: Sequence[OutboxState]
     ) -> None:
-        _, collector, seq, is_open, refused_ms, reason, item = row
+        _, collector, seq, place, refused_ms, reason, item = row
         sql = "SELECT count(*) FROM refused WHERE collector = ? AND seq = ?"
         if await scalar(connection, sql, (collector, seq)):
             return
         # It is to be left out of batches only while it is in none, and there to be left out.
-        is_there = await block_with(connection, seq) is not None
-        free = any(state.id == collector and state.claimed.at(seq) is None for state in states)
+        if place == "open":
+            is_there = await block_with(connection, seq) is not None
+            free = any(state.id == collector and state.claimed.at(seq) is None for state in states)
+            place = "open" if is_there and free else "batch" if is_there else "gone"
         await connection.execute_insert(
-            "INSERT INTO refused (collector, seq, is_open, refused_ms, reason, item) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (collector, seq, int(is_open and is_there and free), refused_ms, reason, item),
+            "INSERT INTO refused (collector, seq, place, refused_ms, reason, item) VALUES (?, ?, ?, ?, ?, ?)",
+            (collector, seq, place, refused_ms, reason, item),
         )
 
     def _missing(self) -> Spans:

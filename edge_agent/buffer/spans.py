@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -90,6 +91,14 @@ class Spans:
     def within(self, first: int, last: int) -> "Spans":
         """Those from `first` to `last` that are in the set."""
         return Spans((max(a, first), min(b, last)) for a, b in self._spans)
+
+    def cut_at(self, others: Iterable["Spans"]) -> Iterator[Span]:
+        """The same numbers, in ranges none of which reaches over an end of a range of `others`."""
+        edges = sorted({edge for other in others for a, b in other for edge in (a, b + 1)})
+        for first, last in self._spans:
+            inside = edges[bisect_right(edges, first) : bisect_right(edges, last)]
+            for begin, end in pairwise([first, *inside, last + 1]):
+                yield Span(begin, end - 1)
 
     def common(self, other: "Spans") -> "Spans":
         """Those that are in both."""

@@ -12,6 +12,7 @@ BACKLOG_BATCHES: Final = 2
 """More than this many full batches that wait are a backlog: what is live then goes before them."""
 
 RESEND_AGAIN_S: Final = 3600.0  # a collector that still misses what it was sent again has another problem
+MOST_NOTED: Final = 1000  # of them, before those are forgotten that are due again
 ASK_AT_ONCE: Final = 50  # envelopes that are looked up together
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Lanes:
         self._live_due_s = self._backlog_due_s = 0.0
         self._missing: list[tuple[int, int]] = []
         self._again: list[Batch] = []
-        self._sent_again: dict[int, float] = {}
+        self._sent_again: dict[bytes, float] = {}  # by digest, when
 
     @property
     def has_backlog(self) -> bool:
@@ -114,11 +115,17 @@ class Lanes:
         if not self._again:
             return None
         batch = self._again.pop()
-        self._sent_again[batch.number] = now_s
+        self._note_again(batch, now_s)
         return batch
 
+    def _note_again(self, batch: Batch, now_s: float) -> None:
+        old_s = now_s - RESEND_AGAIN_S
+        if len(self._sent_again) >= MOST_NOTED:
+            self._sent_again = {digest: at_s for digest, at_s in self._sent_again.items() if at_s > old_s}
+        self._sent_again[batch.digest] = now_s
+
     def _is_due_again(self, batch: Batch, now_s: float) -> bool:
-        again_s = self._sent_again.get(batch.number)
+        again_s = self._sent_again.get(batch.digest)
         is_due = again_s is None or now_s - again_s >= RESEND_AGAIN_S
         return is_due and is_intact(batch.body, batch.digest)
 

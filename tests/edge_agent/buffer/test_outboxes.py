@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import aiosqlite
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.buffer.contract import BufferUnavailable, Outbox
+from edge_agent.buffer.losses import Lost, give_up
+from edge_agent.buffer.outbox import SqliteOutbox
+from edge_agent.buffer.rows import delete_between, find_blocks
+from edge_agent.buffer.spans import Spans
 from edge_agent.buffer.sqlite import SqliteBuffer
 from models.reading import Event, Item, Reading
 from tests.support.buffers import open_buffer
@@ -138,6 +143,45 @@ async def test_a_store_that_is_put_back_from_a_copy_begins_a_new_epoch_for_every
         assert told == ["restored-from-copy"] * 2
     async with await open_buffer(path, clock.clock, window_s=0) as buffer:
         assert (await buffer.outbox("main")).epoch == epochs["main"]
+
+
+async def test_an_item_that_was_refused_and_then_lost_does_not_come_back_with_its_batch(
+    buffer: SqliteBuffer, outbox: SqliteOutbox, sealer: Sealer
+) -> None:
+    await buffer.append(readings(10))
+    await outbox.refuse(4, "wrong")
+
+    async def lose(connection: aiosqlite.Connection) -> None:
+        [block] = await find_blocks(connection, "first_seq = ?", (1,))
+        await give_up(
+            connection,
+            block,
+            lambda item: isinstance(item, Reading) and item.value == 3.0,
+            buffer.core.states(),
+            buffer.core.at_rest,
+            Lost("thinned"),
+            thinned=1,
+        )
+
+    await buffer.core.run(lambda: buffer.core.changing(lose))
+    batch = await sealer.store_next(outbox, 10)
+    await outbox.withdraw(batch.number)
+    counts = await outbox.counts()
+    assert (counts.pending, counts.unsealed, counts.quarantined, counts.dropped) == (10, 10, 1, 0)
+    assert counts.conserved
+
+
+async def test_a_new_epoch_says_that_numbers_in_no_block_will_not_be_sent(
+    buffer: SqliteBuffer, outbox: SqliteOutbox, sealer: Sealer
+) -> None:
+    for first in (0, 5, 10):
+        await buffer.append(readings(5, first=first))
+    await buffer.core.run(
+        lambda: buffer.core.changing(lambda connection: delete_between(connection, Spans([(6, 10)])))
+    )
+    await outbox.begin_epoch()
+    [event] = [item for item in await drain(outbox, sealer) if isinstance(item, Event)]
+    assert event.data["not_sent"] == [[6, 10]]
 
 
 NAMES = ("main", "area", "third")

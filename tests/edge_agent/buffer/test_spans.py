@@ -53,3 +53,15 @@ def test_neighbours_are_found(pairs: list[tuple[int, int]], number: int) -> None
     assert (span is not None) == (number in all_of_them)
     assert spans.next_after(number) == min((n for n in all_of_them if n > number), default=None)
     assert spans.next_free(number) == min(n for n in range(number, 90) if n not in all_of_them)
+
+
+@given(ranges, st.lists(ranges, max_size=3))
+def test_cut_ranges_are_the_same_numbers_and_none_reaches_over_an_end(
+    pairs: list[tuple[int, int]], others: list[list[tuple[int, int]]]
+) -> None:
+    edges = [Spans(other) for other in others]
+    cut = list(Spans(pairs).cut_at(edges))
+    assert [n for first, last in cut for n in range(first, last + 1)] == sorted(of(pairs))
+    for first, last in cut:
+        for other in edges:
+            assert other.within(first, last) in (Spans(), Spans([(first, last)]))
