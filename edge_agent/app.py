@@ -113,6 +113,7 @@ class _Agent:
             timekeeper=timekeeper,
             on_told=self._hurry,
         )
+        self._state_dir = config.state_dir.resolve()
         self._shared = Shared(config.state_dir, buffer, timekeeper, machine.judges_certificates)
         self._collectors = Collectors(config.collectors, self._make_collector, self._polls_ended)
         self._pages_served = contextlib.AsyncExitStack()
@@ -248,6 +249,7 @@ class _Agent:
         return Status(
             running=True,
             version=agent_version(),
+            state_dir=str(self._state_dir),
             now_ms=self._clock.now_ms(),
             started_ms=self._timekeeper.real_ms(self._started_ms),
             time_from=self._timekeeper.source,

@@ -27,14 +27,15 @@ class NoAnswer(NeedsAHuman):
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
             f"an agent runs with this configuration, but its page http://{host}:{port}/status does not "
-            "answer; if health.port was changed, restart the agent"
+            "answer; if health.port was changed, restart the agent; if another program has the port, choose "
+            "another health.port"
         )
 
 
 def find_status(config: Config) -> Status:
     """What the running agent says, or else its files. Raises NoAnswer when neither can be had."""
     health = config.settings.health
-    found = ask_status(health.host, health.port)
+    found = ask_status(health.host, health.port, config.state_dir)
     if found is None and is_running(config.buffer_file):
         raise NoAnswer(health.host, health.port)
     return found or _from_the_files(config)
@@ -54,15 +55,16 @@ def ask_page(host: str, port: int, path: str, *, timeout_s: float = TIMEOUT_S) -
         connection.close()
 
 
-def ask_status(host: str, port: int, *, timeout_s: float = TIMEOUT_S) -> Status | None:
-    """The status page; None when no agent answers there."""
+def ask_status(host: str, port: int, state_dir: Path, *, timeout_s: float = TIMEOUT_S) -> Status | None:
+    """The status page; None when the agent with this state folder does not answer there."""
     page = ask_page(host, port, "/status", timeout_s=timeout_s)
     if page is None:
         return None
     try:
-        return msgspec.json.decode(page, type=Status)
+        found = msgspec.json.decode(page, type=Status)
     except msgspec.MsgspecError:
         return None
+    return found if found.state_dir == str(state_dir.resolve()) else None
 
 
 def is_running(buffer_file: Path) -> bool:
@@ -85,6 +87,7 @@ def _from_the_files(config: Config) -> Status:
     return Status(
         running=False,
         version=agent_version(),
+        state_dir=str(config.state_dir.resolve()),
         now_ms=time.time_ns() // 1_000_000,
         started_ms=None,
         time_from="",

@@ -127,6 +127,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     running: bool
     version: str
+    state_dir: str  # resolved: whose page it is, where several gateways are on one machine
     now_ms: int
     started_ms: int | None
     time_from: Literal[

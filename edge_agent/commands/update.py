@@ -45,7 +45,8 @@ def stage(config: Path, file: Path) -> Answer:
 
 def apply(config: Path, version: str | None, *, wait: bool) -> Answer:
     """Try a staged release. Bad news when it was not well and the version before it runs again."""
-    releases, health = _of(config), load_config(config).settings.health
+    loaded = load_config(config)
+    releases, health = Releases(config, loaded.state_dir), loaded.settings.health
     if health.port == 0:
         raise NeedsAHuman(f"{config}: health.port is 0, so nobody could tell whether it is well; set it")
     if not releases.is_launched():
@@ -53,7 +54,7 @@ def apply(config: Path, version: str | None, *, wait: bool) -> Answer:
             "the agent was not started by edge-agent launch, which tries releases and goes back; start that, "
             "as the systemd unit does"
         )
-    before = ask_status(health.host, health.port)
+    before = ask_status(health.host, health.port, loaded.state_dir)
     wanted = releases.begin_trial(
         version, devices_answered=answered(before), collector_reached=reaches_collector(before)
     )

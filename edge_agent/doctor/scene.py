@@ -111,7 +111,7 @@ class Scene:
         if self.settings is None or self.settings.health.port == 0:
             return None
         health = self.settings.health
-        return ask_status(health.host, health.port, timeout_s=PAGE_LIMIT_S)
+        return ask_status(health.host, health.port, self.state_dir, timeout_s=PAGE_LIMIT_S)
 
     def _ask_metrics(self) -> str | None:
         if self.status() is None or self.settings is None:

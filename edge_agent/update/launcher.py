@@ -35,11 +35,11 @@ class Launcher:
         releases: Releases,
         words: Sequence[str],
         *,
-        health: tuple[str, int],
+        health: tuple[str, int, Path],
         healthy_within_s: float = HEALTHY_WITHIN_S,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`words` is what is said to `python -m edge_agent`; `health` is where its pages are."""
+        """`words` is what is said to `python -m edge_agent`; `health`: its pages, its state folder."""
         self._releases, self._words = releases, list(words)
         self._health, self._healthy_within_s = health, healthy_within_s
         self._tell = tell
@@ -184,6 +184,10 @@ def launch(
     health = loaded.settings.health
     releases = Releases(config, loaded.state_dir)
     launcher = Launcher(
-        releases, words, health=(health.host, health.port), healthy_within_s=healthy_within_s, tell=tell
+        releases,
+        words,
+        health=(health.host, health.port, loaded.state_dir),
+        healthy_within_s=healthy_within_s,
+        tell=tell,
     )
     return launcher.run()

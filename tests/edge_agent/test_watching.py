@@ -165,6 +165,7 @@ def many(count: int) -> Status:
     return Status(
         running=True,
         version="1",
+        state_dir="/gateway/state",
         now_ms=NOW_MS,
         started_ms=NOW_MS,
         time_from="system",

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from edge_agent.commands.status import status as said_by_status
 from edge_agent.doctor import buffer, buses, files, identity, machine, service
 from edge_agent.doctor.finding import Finding
 from edge_agent.doctor.scene import Host, Scene
@@ -316,6 +317,7 @@ async def an_agent(
     status = Status(
         running=True,
         version=version,
+        state_dir=str((folder / "state").resolve()),
         now_ms=NOW_MS,
         started_ms=NOW_MS - 60_000,
         time_from="collector",
@@ -365,6 +367,19 @@ async def test_an_agent_of_another_version_than_is_installed_is_seen(tmp_path: P
     async with an_agent(tmp_path, []) as gateway:
         [same] = await asyncio.to_thread(lambda: list(machine.versions(gateway)))
     assert same.state == "ok"
+
+
+async def test_the_agent_of_another_gateway_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    for name in ("other", "own"):
+        (tmp_path / name).mkdir()
+    async with an_agent(tmp_path / "other", []) as other:
+        assert other.settings is not None
+        gateway = scene(tmp_path / "own", health={"port": other.settings.health.port})
+        [running] = await asyncio.to_thread(lambda: list(service.running(gateway)))
+        [page] = await asyncio.to_thread(lambda: list(service.page(gateway)))
+        said = await asyncio.to_thread(lambda: said_by_status(gateway.file))
+    assert (running.state, page.state, "something else" in page.seen) == ("warning", "problem", True)
+    assert (said.is_good, said.data["running"]) == (False, False)
 
 
 async def test_somebody_else_at_the_port_of_the_pages_is_seen(tmp_path: Path) -> None:

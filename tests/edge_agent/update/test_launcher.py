@@ -83,7 +83,7 @@ class Gateway:
 
     def version(self) -> str:
         """Of the agent that answers."""
-        found = ask_status("127.0.0.1", self.port)
+        found = ask_status("127.0.0.1", self.port, self.config.parent / "state")
         return "" if found is None else found.version
 
 
