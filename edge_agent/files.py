@@ -1,5 +1,6 @@
 """Writes files so that after a loss of power either the old or the whole new one is there."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -38,3 +39,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_locked(lock: Path) -> bool:
+    """Whether another process holds this file locked. Raises PermissionError for who may not know."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        raise
+    except OSError:
+        return False
+    return False

@@ -1,7 +1,6 @@
 """Finds out how a gateway is: from the running agent, or from its files when none runs."""
 
 import asyncio
-import fcntl
 import http.client
 import sqlite3
 import time
@@ -13,6 +12,7 @@ import msgspec
 from edge_agent.buffer.database import bytes_used
 from edge_agent.buffer.outboxes import counts, load_outboxes
 from edge_agent.config import Config
+from edge_agent.files import is_locked
 from edge_agent.identity.folder import IdentityDamaged, NotEnrolled, load_identity
 from edge_agent.status import BufferStatus, CollectorStatus, DeviceStatus, OutboxStatus, Status, by_stick
 from edge_agent.version import agent_version
@@ -71,16 +71,10 @@ def is_running(buffer_file: Path) -> bool:
     """Whether an agent has this buffer open. Raises NeedsAHuman for a user who may not know."""
     lock = buffer_file.with_name(buffer_file.name + ".lock")
     try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return is_locked(lock)
     except PermissionError as err:
         told = f"{lock}: {err.strerror}; only root and the user that the agent runs as can see how it is"
         raise NeedsAHuman(told) from err
-    except OSError:
-        return False
-    return False
 
 
 def _from_the_files(config: Config) -> Status:

@@ -13,7 +13,8 @@ from typing import Final, Literal
 import msgspec
 
 from edge_agent.config.bundle import file_of, places_in
-from edge_agent.files import rewrite_durably, sync_folder, write_durably
+from edge_agent.config.sections import BUFFER_FILE
+from edge_agent.files import is_locked, rewrite_durably, sync_folder, write_durably
 from models.configuration import MAIN
 
 RESTARTED: Final = "restarted"
@@ -102,10 +103,13 @@ def recover(path: Path) -> None:
         state_dir = places_in(path.read_bytes(), path.name).state_dir or "state"
     except OSError:
         return  # reading the configuration will tell
-    journal = Journal(path.parent / state_dir)
+    folder = path.parent / state_dir
+    journal = Journal(folder)
     trial = journal.read()
     if trial is None or trial.state != "trying":
         return
+    if is_locked(folder / f"{BUFFER_FILE}.lock"):
+        return  # by an agent that runs: the trial is its own, and whoever starts a second one is told so
     detail = "the agent ended while it was being tried"
     try:
         put_files(path, trial.after, trial.before)

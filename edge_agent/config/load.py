@@ -12,7 +12,7 @@ from edge_agent.config.bundle import read_bundle
 from edge_agent.config.checks import DeviceMistake, device_mistakes, file_mistakes
 from edge_agent.config.collectors import CollectorSettings, collector_settings, settings_of
 from edge_agent.config.device_list import devices_in, read_devices
-from edge_agent.config.sections import ConfigFile, DeviceSection, ReportSection, Section
+from edge_agent.config.sections import BUFFER_FILE, ConfigFile, DeviceSection, ReportSection, Section
 from edge_agent.identity.lock import TokenPlace
 from models.configuration import MAIN, digest_of
 from models.document import Document, DocumentMistakes, Mistake, Problem, parse_document
@@ -49,7 +49,7 @@ class Config:
 
     @property
     def buffer_file(self) -> Path:
-        return self.state_dir / "buffer.db"
+        return self.state_dir / BUFFER_FILE
 
     @property
     def collectors(self) -> list[CollectorSettings]:

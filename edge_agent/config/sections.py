@@ -8,6 +8,9 @@ from models.actions import Group
 
 MIN_BUFFER_MB = 16
 
+BUFFER_FILE = "buffer.db"
+"""In `gateway.state_dir`; a lock beside it says that an agent runs."""
+
 
 class Section(BaseModel):
     """Any part of the file: an unknown key is a mistake."""

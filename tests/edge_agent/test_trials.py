@@ -16,9 +16,11 @@ import pytest
 import zstandard
 
 from edge_agent.config.bundle import read_bundle
+from edge_agent.config.journal import recover
 from edge_agent.config.versions import Versions
 from models.command import CommandKey
 from models.configuration import MAX_PUSHED_BYTES, digest_of, pack_files, sign_configuration
+from tests.support.buffers import open_buffer
 from tests.support.clocks import START_MS, VirtualClock, settle
 from tests.support.keeping_sink import KeepingSink
 from tests.support.trying import (
@@ -353,6 +355,20 @@ async def test_files_that_unpack_to_more_than_memory_are_refused_before_they_do(
             await gateway.push(a_push(id=f"p-{number}", number=number, packed=packed))
         refused = await site.sink.has(4, "config.refused")
         assert [event.data["code"] for event in refused] == ["malformed"] * 4
+
+
+async def test_a_second_agent_does_not_undo_what_the_first_one_has_on_trial(
+    site: Site, tmp_path: Path
+) -> None:
+    async with site.agent() as gateway:
+        await gateway.push(a_push())
+        await site.until("config.tried")
+        tried = site.file.read_text()
+        async with await open_buffer(site.file.parent / "state" / "buffer.db", VirtualClock().clock):
+            recover(site.file)  # as every start does, before it meets the lock of the buffer
+        assert site.file.read_text() == tried
+        recover(site.file)  # as the next start does, when no agent runs
+        assert site.file.read_text() != tried
 
 
 async def test_a_push_is_refused_where_no_technician_has_allowed_it(site: Site) -> None:

@@ -183,9 +183,9 @@ async def _offer(folder: Path, key: CommandKey, *, is_reached: bool, fatal: int 
     """Start, offer the push, and wait for its end. With `fatal`, the process does not survive that step."""
     time = VirtualClock()
     file, steps = folder / "gateway.yaml", _Steps(fatal)
+    recover(file)
     async with await open_buffer(folder / "state" / "buffer.db", time.clock, window_s=0) as buffer:
         sink = _CountingSink(buffer, time.clock, steps)
-        recover(file)
         found = _files(file)
         async with started(file, sink, time.clock, key) as gateway:
             if fatal:
